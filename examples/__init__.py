@@ -1,0 +1,1 @@
+"""Applications that use taskflow, small enough to be read and real enough to be believed."""

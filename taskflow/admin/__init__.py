@@ -1,0 +1,1 @@
+"""The edge towards FastAPI: lifespan, routes, who may open them."""

@@ -1,0 +1,150 @@
+"""Who may use the admin: one guard, in front of every route of its router.
+
+Closed unless opened. Whoever is not let in by `Guard` sees no route, no asset and no schema.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from fastapi import Depends, HTTPException, Request
+from fastapi.params import Depends as DependsMarker
+from fastapi.security import HTTPBasic
+from fastapi.security.http import HTTPBasicCredentials
+
+from taskflow.admin.locality import why_foreign
+from taskflow.admin.same_origin import is_json_or_empty, why_cross_site
+from taskflow.errors import SettingsError
+
+log = logging.getLogger(__name__)
+
+Pair = tuple[str, str]
+#: A ``(user, password)`` pair, a list of them, a FastAPI dependency, or nothing.
+Auth = Pair | Sequence[Pair] | Callable[..., Any] | DependsMarker | None
+
+CHALLENGE = {"WWW-Authenticate": 'Basic realm="taskflow", charset="UTF-8"'}
+_HELP = "pass auth= to TaskAdmin to open it to others"
+
+
+class Guard:
+    """Lets requests in by ``auth``; without it, only those made on this machine in development.
+
+    Raises `SettingsError` if ``auth`` is something else than its type says: a password that is
+    missing must not mean that there is none.
+    """
+
+    def __init__(self, auth: Auth, *, production: bool) -> None:
+        #: Nobody is let in.
+        self.closed = auth is None and production
+        if auth is None:
+            who = Depends(Nobody() if production else LoopbackOnly())
+        elif isinstance(auth, DependsMarker):
+            who = auth
+        elif callable(auth):
+            who = Depends(auth)
+        else:
+            who = Depends(BasicPairs(_pairs(auth)))
+        #: For the router: who is asking first, then how.
+        self.dependencies: list[Any] = [who, Depends(from_own_page)]
+
+    def announce(self, path: str) -> None:
+        """Say in the log that the admin is closed, if it is."""
+        if self.closed:
+            log.warning("the admin at %s is closed: TASKFLOW_ENV=production and no auth=", path)
+
+
+class Nobody:
+    """Lets nobody in."""
+
+    async def __call__(self) -> None:
+        raise HTTPException(404)
+
+
+class LoopbackOnly:
+    """Lets in what was asked for on this machine; everybody else hears that nothing is here."""
+
+    def __init__(self) -> None:
+        self._told: set[str] = set()
+
+    async def __call__(self, request: Request) -> None:
+        foreign = why_foreign(request.scope)
+        if foreign is None:
+            return
+        if foreign.kind not in self._told:
+            self._told.add(foreign.kind)
+            log.warning(
+                "the admin answered 404: %s, and without auth= it is open on this machine only; "
+                "%s (further cases of this kind are not logged)",
+                foreign.text,
+                _HELP,
+            )
+        raise HTTPException(404)
+
+
+class BasicPairs(HTTPBasic):
+    """Lets in who knows one of the pairs, by HTTP Basic in UTF-8."""
+
+    def __init__(self, pairs: Sequence[Pair]) -> None:
+        super().__init__(scheme_name="taskflow", auto_error=False)
+        self._known = [f"{user}:{password}".encode() for user, password in pairs]
+
+    async def __call__(  # type: ignore[override]  # the base class may answer None; this one raises
+        self, request: Request
+    ) -> HTTPBasicCredentials:
+        given = _decode(request.headers.get("authorization", ""))
+        # Every pair is compared, so that the time says nothing about which one came close.
+        matches = [hmac.compare_digest(given, known) for known in self._known]
+        if not any(matches):
+            raise HTTPException(401, "user and password are needed", CHALLENGE)
+        user, _, _ = given.decode().partition(":")
+        return HTTPBasicCredentials(username=user, password="")
+
+
+async def from_own_page(request: Request) -> None:
+    """Refuse what a page of another site makes a browser send."""
+    reason = why_cross_site(request.method, request.headers)
+    if reason is not None:
+        raise HTTPException(403, reason)
+    if not is_json_or_empty(request.headers):
+        raise HTTPException(415, "send the body as JSON: Content-Type: application/json")
+
+
+def _decode(header: str) -> bytes:
+    scheme, _, encoded = header.partition(" ")
+    if scheme.lower() != "basic":
+        return b""
+    try:
+        return base64.b64decode(encoded.strip(), validate=True)
+    except (binascii.Error, ValueError):
+        return b""
+
+
+def _pairs(auth: object) -> list[Pair]:
+    if isinstance(auth, tuple) and len(auth) == 2 and not isinstance(auth[0], tuple | list):
+        auth = [auth]
+    if isinstance(auth, str | bytes) or not isinstance(auth, Sequence) or not auth:
+        raise SettingsError(
+            f"auth={type(auth).__name__}: give a (user, password) pair, a list of pairs that is "
+            "not empty, or a FastAPI dependency"
+        )
+    return [_pair(number, pair) for number, pair in enumerate(auth)]
+
+
+def _pair(number: int, pair: object) -> Pair:
+    # The values are secrets: the message says which one is wrong, never what it is.
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise SettingsError(f"auth: entry {number} is not a (user, password) pair")
+    user, password = pair
+    if not isinstance(user, str) or not user or ":" in user:
+        raise SettingsError(f"auth: the user of entry {number} must be a text without a colon")
+    if not isinstance(password, str) or not password:
+        raise SettingsError(
+            f"auth: the password of {user!r} must be a text that is not empty; is the environment "
+            "variable set that it comes from?"
+        )
+    return user, password

@@ -1,0 +1,51 @@
+"""How every route of the admin answers, in success and in trouble."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from fastapi.encoders import jsonable_encoder
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from taskflow.errors import NotStartedError, StoreUnavailableError
+
+HEADERS = {
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+}
+LATER = {"Retry-After": "1"}
+
+
+class AdminRoute(APIRoute):
+    """A route with the headers of the admin, on errors too.
+
+    Its errors are always ``{"detail": ...}``, whatever handlers the app has for its own routes.
+    """
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answer(request: Request) -> Response:
+            try:
+                response = await handle(request)
+            except HTTPException as error:
+                error.headers = {**HEADERS, **(error.headers or {})}
+                raise
+            except RequestValidationError as error:
+                raise HTTPException(422, jsonable_encoder(error.errors()), HEADERS) from error
+            except StoreUnavailableError as error:
+                detail = f"the store does not answer now: {error}"
+                raise HTTPException(503, detail, {**HEADERS, **LATER}) from error
+            except NotStartedError as error:
+                raise HTTPException(503, "no tasks run here now", {**HEADERS, **LATER}) from error
+            for name, value in HEADERS.items():
+                response.headers.setdefault(name, value)
+            return response
+
+        return answer

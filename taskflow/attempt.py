@@ -1,0 +1,78 @@
+"""One attempt at a task, in the form that a lane can run."""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from executors.base import Call
+from executors.outcomes import Outcome
+from taskflow.child import Order, run_order
+from taskflow.definition import TaskDefinition
+from taskflow.record import TaskRecord
+
+if TYPE_CHECKING:
+    from taskflow.dispatcher import Dispatcher
+
+
+class Attempt(Call):
+    """A call that reports to the dispatcher."""
+
+    __slots__ = ("begun", "definition", "dispatcher", "record", "revoked", "superseded")
+
+    def __init__(
+        self,
+        record: TaskRecord,
+        definition: TaskDefinition,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        context: contextvars.Context,
+    ) -> None:
+        # Call.__init__ in line: this runs once for every task.
+        self.function: Callable[..., object] = definition.function
+        self.args = args
+        self.kwargs = kwargs
+        self.timeout = record.timeout
+        self.priority = record.priority
+        self.context = context
+        self.cancelled = False
+        self.handle = None
+        self.record = record
+        self.definition = definition
+        #: Set when the attempt is handed to a lane.
+        self.dispatcher: Dispatcher | None = None
+        #: Whether any of the function's code may have run.
+        self.begun = False
+        #: A person cancelled it; `cancelled` alone can also mean that the app stops.
+        self.revoked = False
+        #: Somebody else holds the task now: whatever comes of this attempt is dropped.
+        self.superseded = False
+
+    def for_worker_process(self, max_result_bytes: int) -> None:
+        """Turn it into a call that a worker process can run: the stored arguments, not objects."""
+        record = self.record
+        order = Order(
+            self.definition.function,
+            record.args,
+            record.task_id,
+            record.func_name,
+            record.attempt + 1,
+            max_result_bytes,
+        )
+        self.function = run_order
+        self.args = (order,)
+        self.kwargs = {}
+
+    def before_start(self, proceed: Callable[[], None]) -> bool:
+        """A task that may run only once is on disk as running before it runs."""
+        assert self.dispatcher is not None
+        return self.record.at_most_once and self.dispatcher.record_start(self, proceed)
+
+    def on_start(self) -> None:
+        assert self.dispatcher is not None
+        self.dispatcher.started(self)
+
+    def on_done(self, outcome: Outcome) -> None:
+        assert self.dispatcher is not None
+        self.dispatcher.ended(self, outcome)

@@ -1,0 +1,133 @@
+"""`ManagedBackgroundTasks`: FastAPI's `BackgroundTasks`, on disk before the response."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, MutableMapping
+from contextlib import AsyncExitStack
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from fastapi import BackgroundTasks, HTTPException
+
+from taskflow.attempt import Attempt
+from taskflow.errors import StoreUnavailableError
+
+if TYPE_CHECKING:
+    from taskflow.manager import TaskManager
+
+P = ParamSpec("P")
+
+#: Where FastAPI keeps the exit stack that it unwinds between the path function and the response.
+#: It is the one place that knows whether the function raised before anything was sent: dependencies
+#: with ``scope="function"`` use it.
+FUNCTION_STACK = "fastapi_function_astack"
+
+
+class ManagedBackgroundTasks(BackgroundTasks):
+    """Tasks of one request, or of one script.
+
+    In a request they are committed when the path function has returned and before the response is
+    sent, and dropped if it raised. Anywhere else ``await tasks()`` commits and starts them.
+    """
+
+    def __init__(self, task_manager: TaskManager) -> None:
+        super().__init__()
+        self._manager = task_manager
+        self._waiting: list[Attempt] = []
+        #: Commits under way: eager tasks, and tasks added when the response was out already.
+        self._under_way: list[asyncio.Future[None]] = []
+        #: Whether added tasks are submitted at once, because nobody will collect them any more.
+        self._immediate = False
+
+    @classmethod
+    def of_request(
+        cls, task_manager: TaskManager, scope: MutableMapping[str, Any]
+    ) -> ManagedBackgroundTasks:
+        """The tasks of the request with this ASGI scope."""
+        tasks = cls(task_manager)
+        stack = scope.get(FUNCTION_STACK)
+        if scope["type"] == "http" and isinstance(stack, AsyncExitStack):
+            stack.push_async_exit(tasks._leave)
+        else:
+            # A WebSocket has no response to hold: its tasks go out as they come.
+            tasks._immediate = True
+        return tasks
+
+    def add_task(  # type: ignore[override]  # the base class returns None; an id is more
+        self, func: Callable[P, Any], *args: P.args, **kwargs: P.kwargs
+    ) -> str:
+        """Add a task and return its id.
+
+        Takes the function's own arguments and beside them ``eager, priority, queue, tags,
+        idempotency_key, run_in, run_at, timeout, retries``. If the function has a parameter of
+        that name it wins, and the option goes through ``task_manager.options(func, ...)``.
+
+        Raises `TaskArgumentError`, `TaskOptionError` or `NotStartedError`.
+        """
+        attempt, eager = self._manager.prepare(func, args, dict(kwargs), source="request")
+        if eager or self._immediate:
+            self._submit_now(attempt, eager)
+        else:
+            self._waiting.append(attempt)
+        return attempt.record.task_id
+
+    def _submit_now(self, attempt: Attempt, eager: bool) -> None:
+        engine = self._manager.engine
+
+        def submit() -> None:
+            dispatcher = engine.dispatcher
+            self._under_way.append(
+                dispatcher.submit_eager(attempt) if eager else dispatcher.submit((attempt,))
+            )
+
+        try:
+            here: asyncio.AbstractEventLoop | None = asyncio.get_running_loop()
+        except RuntimeError:
+            here = None
+        if here is engine.loop:
+            submit()
+        else:
+            # A plain `def` route runs in a thread; its eager tasks start on the loop.
+            engine.loop.call_soon_threadsafe(submit)
+
+    async def commit(self) -> None:
+        """Return when all tasks added so far are on disk; they start by themselves.
+
+        Raises `StoreUnavailableError` if the store does not take them in time.
+        """
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            await self._manager.engine.dispatcher.submit(waiting)
+        if self._under_way:
+            under_way, self._under_way = self._under_way, []
+            for future in under_way:
+                await future
+
+    async def __call__(self) -> None:
+        """Commit and start what was added; Starlette calls this after the response."""
+        await self.commit()
+
+    async def _leave(
+        self,
+        kind: type[BaseException] | None,
+        _error: BaseException | None,
+        _trace: TracebackType | None,
+    ) -> bool:
+        """The path function is over: commit, or drop what it added if it raised."""
+        self._immediate = True
+        if kind is not None:
+            self._waiting.clear()
+            return False
+        if self._waiting or self._under_way:
+            try:
+                await self.commit()
+            except StoreUnavailableError as error:
+                raise HTTPException(
+                    503, "the task could not be stored", headers={"Retry-After": "1"}
+                ) from error
+        return False
+
+    def __bool__(self) -> bool:
+        # As for a plain BackgroundTasks: present, whatever it holds.
+        return True

@@ -1,0 +1,94 @@
+"""What running code can know and say about its own task."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from taskflow.errors import TaskflowError
+
+_outside = logging.getLogger("taskflow.task")
+
+
+class TaskCancelledError(TaskflowError):
+    """Raised by `TaskContext.raise_if_cancelled` in a thread whose task was cancelled."""
+
+
+class CancelFlag(Protocol):
+    """Something that knows whether cancellation was asked for."""
+
+    cancelled: bool
+
+
+class TaskContext:
+    """The task that the current code belongs to."""
+
+    __slots__ = ("_flag", "_write", "attempt", "func_name", "task_id")
+
+    def __init__(
+        self,
+        task_id: str,
+        func_name: str,
+        attempt: int,
+        flag: CancelFlag | None,
+        write: Callable[[TaskContext, str, str], None],
+    ) -> None:
+        self.task_id = task_id
+        self.func_name = func_name
+        #: Attempts so far, this one included; the first is 1.
+        self.attempt = attempt
+        self._flag = flag
+        self._write = write
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the task was cancelled or timed out while it runs.
+
+        A coroutine is cancelled and a worker process is killed, so this matters in threads,
+        which nothing else can stop.
+        """
+        return self._flag is not None and self._flag.cancelled
+
+    def raise_if_cancelled(self) -> None:
+        """Raise `TaskCancelledError` if the task was cancelled."""
+        if self.cancelled:
+            raise TaskCancelledError(f"task {self.task_id} was cancelled")
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Add a line to the log of the task."""
+        self._write(self, level, message)
+
+    def __repr__(self) -> str:
+        return f"<TaskContext {self.func_name} {self.task_id} attempt {self.attempt}>"
+
+
+current_context: contextvars.ContextVar[TaskContext | None] = contextvars.ContextVar(
+    "taskflow_context", default=None
+)
+
+
+def get_task_context() -> TaskContext | None:
+    """The running task, or None outside of one."""
+    return current_context.get()
+
+
+#: A line is cut at this many characters.
+LONGEST_LINE = 8192
+
+
+def task_log(message: object, *, level: str = "info", **extra: object) -> None:
+    """Add a line to the log of the running task, shown with the task; any lane, any thread.
+
+    ``extra`` is appended as ``key=value``. Outside a task it goes to the logger ``taskflow.task``.
+    """
+    text = str(message)
+    if extra:
+        text = " ".join((text, *(f"{key}={value!r}" for key, value in extra.items())))
+    context = current_context.get()
+    if context is None:
+        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
+        _outside.log(number, "%s", text)
+    else:
+        context.log(text[:LONGEST_LINE], level)

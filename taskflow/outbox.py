@@ -1,0 +1,412 @@
+"""The outbox: everything that must reach the store, committed in groups by one writer.
+
+While one commit is under way, all that is added meanwhile gathers for the next. Work that somebody
+waits for (new tasks, a flush) is committed at once; what nobody waits for (starts, ends, logs)
+rides along or follows within `LAZY_DELAY`. Lives on the event loop's thread, `add_log` excepted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections import deque
+from collections.abc import Callable
+
+from taskflow.clock import Clock
+from taskflow.errors import StoreError, StoreUnavailableError
+from taskflow.record import (
+    AttemptRecord,
+    Batch,
+    Committed,
+    LogLine,
+    TaskRecord,
+    insert_row,
+    update_row,
+)
+from taskflow.states import Event, can, next_status
+from taskflow.stores.base import Store
+
+log = logging.getLogger(__name__)
+
+#: Seconds that a start or an end may wait for company. A crash repeats what ended meanwhile.
+LAZY_DELAY = 0.004
+#: At most so many rows in one transaction, so that nobody waits long behind a crowd.
+MOST_ROWS = 2000
+#: Seconds between two tries while the store is away.
+PAUSE = (0.05, 1.0)
+
+
+#: Told what the store said, or None if the tasks were not stored. Called exactly once.
+Settled = Callable[[Committed | None], None]
+
+
+class Submission:
+    """New tasks that are committed together, and the promise that they are."""
+
+    __slots__ = ("expires", "future", "records", "settled")
+
+    def __init__(
+        self,
+        records: list[TaskRecord],
+        future: asyncio.Future[None],
+        expires: float,
+        settled: Settled,
+    ) -> None:
+        self.records = records
+        self.future = future
+        self.expires = expires
+        self.settled = settled
+
+    def succeed(self, committed: Committed) -> None:
+        """Tell the caller first, so that its response goes out before its tasks start."""
+        self.future.set_result(None)
+        self.settled(committed)
+
+    def fail(self, error: StoreError) -> None:
+        """The tasks are not stored, or whoever waited has been told so."""
+        if not self.future.done():
+            _fail(self.future, error)
+            self.settled(None)
+
+
+class _Group:
+    """What one commit takes along."""
+
+    __slots__ = ("attempts", "flushers", "logs", "submissions", "touched")
+
+    def __init__(
+        self,
+        submissions: list[Submission],
+        touched: list[TaskRecord],
+        attempts: list[AttemptRecord],
+        logs: list[LogLine],
+    ) -> None:
+        self.submissions = submissions
+        self.touched = touched
+        self.attempts = attempts
+        self.logs = logs
+        self.flushers: list[asyncio.Future[None]] = []
+
+    def batch(self) -> Batch:
+        """The rows, as the records are at this moment."""
+        batch = Batch(
+            updates=[update_row(record) for record in self.touched],
+            attempts=self.attempts,
+            logs=self.logs,
+        )
+        for submission in self.submissions:
+            for record in submission.records:
+                rows = batch.inserts if record.idempotency_key is None else batch.keyed
+                rows.append(insert_row(record))
+        return batch
+
+    def without_submissions(self) -> list[Batch]:
+        """Everything but the submissions, one by one."""
+        return [
+            *(Batch(updates=[update_row(record)]) for record in self.touched),
+            *(Batch(attempts=[attempt]) for attempt in self.attempts),
+            *(Batch(logs=[line]) for line in self.logs),
+        ]
+
+
+class Outbox:
+    """Gathers writes and commits them in groups."""
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        *,
+        enqueue_timeout: float,
+        eager_ends: int,
+        on_refused: Callable[[frozenset[str]], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._timeout = enqueue_timeout
+        #: So many unwritten ends are written without delay: what a crash repeats stays bounded.
+        self._eager_ends = eager_ends
+        self._on_refused = on_refused
+        self._submissions: deque[Submission] = deque()
+        self._in_flight: _Group | None = None
+        self._dirty: dict[TaskRecord, None] = {}
+        self._attempts: list[AttemptRecord] = []
+        self._logs: deque[LogLine] = deque()
+        self._flushers: list[asyncio.Future[None]] = []
+        self._ends = 0
+        self._work = asyncio.Event()
+        self._lazy: asyncio.TimerHandle | None = None
+        self._expiry: asyncio.TimerHandle | None = None
+        self._closing = False
+        self._log_poked = False
+        self._loop = asyncio.get_running_loop()
+        self._writer: asyncio.Task[None] | None = None
+        #: The last error of the store, None while it works.
+        self.trouble: StoreError | None = None
+        self.commits = 0
+
+    def start(self) -> None:
+        """Begin to write."""
+        self._writer = self._loop.create_task(self._write(), name="taskflow-outbox")
+
+    # -- what others put in ------------------------------------------------------------------
+
+    def submit(
+        self, records: list[TaskRecord], settled: Settled
+    ) -> asyncio.Future[None]:
+        """Commit new tasks at once; ``settled`` hears how that went.
+
+        The future raises `StoreUnavailableError` if that takes longer than the enqueue timeout;
+        tasks that were committed after that are withdrawn.
+        """
+        future: asyncio.Future[None] = self._loop.create_future()
+        expires = self._clock.monotonic() + self._timeout
+        self._submissions.append(Submission(records, future, expires, settled))
+        self._work.set()
+        if self._expiry is None:
+            self._expiry = self._loop.call_later(self._timeout, self._expire)
+        return future
+
+    def touch(self, record: TaskRecord) -> None:
+        """A task changed: write its row soon."""
+        self._dirty[record] = None
+        if self._lazy is None:
+            self._lazy = self._loop.call_later(LAZY_DELAY, self._wake)
+
+    def touch_end(self, record: TaskRecord) -> None:
+        """An attempt ended: as `touch`, and at once when many ends are unwritten."""
+        self.touch(record)
+        self._ends += 1
+        if self._ends >= self._eager_ends:
+            self._work.set()
+
+    def add_attempt(self, attempt: AttemptRecord) -> None:
+        """An entry of a task's history; goes with the `touch` of its task."""
+        self._attempts.append(attempt)
+
+    def add_log(self, line: LogLine) -> None:
+        """A line of a task's log; from any thread."""
+        self._logs.append(line)
+        if not self._log_poked:
+            self._log_poked = True
+            try:
+                self._loop.call_soon_threadsafe(self._poke)
+            except RuntimeError:  # the loop is closed; the thread outlived the app
+                return
+
+    async def flush(self) -> None:
+        """Return when everything added so far is committed."""
+        if self.empty:
+            return
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._flushers.append(future)
+        self._work.set()
+        await future
+
+    async def close(self, timeout: float) -> None:
+        """Write what is left, waiting at most ``timeout`` seconds for the store."""
+        self._closing = True
+        self._work.set()
+        if self._writer is not None:
+            done, _ = await asyncio.wait({self._writer}, timeout=timeout)
+            if not done:
+                self._writer.cancel()
+                await asyncio.wait({self._writer}, timeout=1.0)
+                log.error(
+                    "the store did not take the last %d records within %.1f s; tasks that ended "
+                    "meanwhile will run again",
+                    len(self._dirty),
+                    timeout,
+                )
+        for timer in (self._lazy, self._expiry):
+            if timer is not None:
+                timer.cancel()
+        error = StoreUnavailableError("the app stops; the task was not stored")
+        under_way = self._in_flight.submissions if self._in_flight is not None else []
+        for submission in (*under_way, *self._submissions):
+            submission.fail(error)
+        for future in self._flushers:
+            _fail(future, error)
+
+    @property
+    def empty(self) -> bool:
+        """Whether everything is committed."""
+        return self._in_flight is None and not self._anything()
+
+    # -- the writer --------------------------------------------------------------------------
+
+    def _anything(self) -> bool:
+        return bool(
+            self._submissions or self._dirty or self._attempts or self._logs or self._flushers
+        )
+
+    def _wake(self) -> None:
+        self._lazy = None
+        self._work.set()
+
+    def _poke(self) -> None:
+        self._log_poked = False
+        if self._lazy is None:
+            self._lazy = self._loop.call_later(LAZY_DELAY, self._wake)
+
+    async def _write(self) -> None:
+        pause = PAUSE[0]
+        while not self._closing or self._anything():
+            if not self._closing:
+                await self._work.wait()
+            self._work.clear()
+            if await self._commit_next():
+                pause = PAUSE[0]
+                continue
+            # New work retries at once, so that a request hears soon that the store is back.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._work.wait()
+            self._work.set()
+            pause = min(pause * 2, PAUSE[1])
+
+    async def _commit_next(self) -> bool:
+        """Commit one group; False if the store is away, with everything kept that must be."""
+        group = self._gather()
+        self._in_flight = group
+        try:
+            batch = group.batch()
+            committed = await self._store.commit(batch) if batch else Committed()
+        except StoreUnavailableError as error:
+            self._put_back(group)
+            self._set_trouble(error)
+            for submission in group.submissions:
+                submission.fail(error)
+            return False
+        except asyncio.CancelledError:
+            self._put_back(group)
+            raise
+        except Exception as error:
+            await self._isolate(group, error)
+        else:
+            self.commits += 1
+            self._clear_trouble()
+            await self._settle(group.submissions, committed)
+        finally:
+            self._in_flight = None
+        for future in group.flushers:
+            if not future.done():
+                future.set_result(None)
+        return True
+
+    def _gather(self) -> _Group:
+        submissions: list[Submission] = []
+        rows = 0
+        while self._submissions and rows < MOST_ROWS:
+            submission = self._submissions.popleft()
+            submissions.append(submission)
+            rows += len(submission.records)
+            for record in submission.records:
+                # Its insert says everything that there is to say.
+                self._dirty.pop(record, None)
+        if self._lazy is not None:
+            self._lazy.cancel()
+            self._lazy = None
+        logs = [self._logs.popleft() for _ in range(min(len(self._logs), MOST_ROWS))]
+        group = _Group(submissions, list(self._dirty), self._attempts, logs)
+        self._dirty.clear()
+        self._attempts = []
+        self._ends = 0
+        if self._submissions or self._logs:
+            self._work.set()  # too much for one transaction: the rest follows at once
+        else:
+            group.flushers, self._flushers = self._flushers, []
+        return group
+
+    async def _settle(self, submissions: list[Submission], committed: Committed) -> None:
+        if committed.refused:
+            self._on_refused(committed.refused)
+        late: list[Submission] = []
+        for submission in submissions:
+            if submission.future.done():
+                late.append(submission)
+            else:
+                submission.succeed(committed)
+        for submission in late:
+            await self._withdraw(submission, committed)
+
+    async def _withdraw(self, submission: Submission, committed: Committed) -> None:
+        """Whoever added these was told that they are not stored; so they must not run."""
+        for record in submission.records:
+            if record.task_id in committed.duplicates or not can(record.status, Event.CANCEL):
+                continue
+            if record.owner is None:
+                await self._store.cancel(record.task_id, self._clock.now())
+                continue
+            record.status = next_status(record.status, Event.CANCEL)
+            record.error = "withdrawn: the store took too long, and the caller was told so"
+            record.ended_at = self._clock.now()
+            record.owner = None
+            self.touch(record)
+
+    async def _isolate(self, group: _Group, error: Exception) -> None:
+        """Something in the group was refused: commit one by one, so that only that fails."""
+        log.error("a group of writes was refused (%s); writing one by one", error)
+        for submission in group.submissions:
+            try:
+                committed = await self._store.commit(_Group([submission], [], [], []).batch())
+            except Exception as alone:
+                submission.fail(_as_store_error(alone))
+            else:
+                await self._settle([submission], committed)
+        for part in group.without_submissions():
+            try:
+                committed = await self._store.commit(part)
+            except Exception:
+                log.exception("a record could not be written and is lost: %r", part)
+            else:
+                if committed.refused:
+                    self._on_refused(committed.refused)
+
+    def _put_back(self, group: _Group) -> None:
+        self._dirty = dict.fromkeys((*group.touched, *self._dirty))
+        self._attempts = group.attempts + self._attempts
+        self._logs.extendleft(reversed(group.logs))
+        self._flushers = group.flushers + self._flushers
+
+    def _expire(self) -> None:
+        """Nobody waits longer than the enqueue timeout, whatever the store does."""
+        self._expiry = None
+        now = self._clock.monotonic()
+        under_way = self._in_flight.submissions if self._in_flight is not None else []
+        waiting = [s for s in (*under_way, *self._submissions) if not s.future.done()]
+        error = StoreUnavailableError(
+            f"the store {self._store.url} did not commit within {self._timeout:g} s "
+            "(TASKFLOW_ENQUEUE_TIMEOUT); nothing was added"
+        )
+        for submission in waiting:
+            if submission.expires <= now:
+                submission.fail(error)
+        # Those not yet under way need not be written at all.
+        self._submissions = deque(s for s in self._submissions if not s.future.done())
+        rest = [s.expires for s in waiting if not s.future.done()]
+        if rest:
+            self._expiry = self._loop.call_later(max(min(rest) - now, 0.01), self._expire)
+
+    def _set_trouble(self, error: StoreError) -> None:
+        if self.trouble is None:
+            log.error("the store cannot be written: %s", error)
+        self.trouble = error
+
+    def _clear_trouble(self) -> None:
+        if self.trouble is not None:
+            log.warning("the store can be written again")
+            self.trouble = None
+
+
+def _fail(future: asyncio.Future[None], error: StoreError) -> None:
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # a caller that went away must not cause a warning
+
+
+def _as_store_error(error: Exception) -> StoreError:
+    if isinstance(error, StoreError):
+        return error
+    return StoreError(f"{type(error).__name__}: {error}")

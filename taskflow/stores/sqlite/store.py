@@ -1,0 +1,265 @@
+"""The store on one SQLite file: durable, and shared by every process of this host.
+
+One thread writes, one reads; the event loop does neither.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import socket
+import sqlite3
+import tempfile
+from collections.abc import Callable, Collection, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from taskflow.errors import StoreError, StoreUnavailableError
+from taskflow.record import (
+    AttemptRecord,
+    Batch,
+    Committed,
+    LogLine,
+    Page,
+    TaskFilter,
+    TaskRecord,
+)
+from taskflow.states import TaskStatus
+from taskflow.stores.base import TakenOver, Window
+from taskflow.stores.sqlite import commit, moves, queries, takeover
+from taskflow.stores.sqlite.checks import check_path
+from taskflow.stores.sqlite.clean import clean
+from taskflow.stores.sqlite.liveness import Liveness
+from taskflow.stores.sqlite.problems import UncertainError
+from taskflow.stores.sqlite.reader import Reader
+from taskflow.stores.sqlite.rows import to_record
+from taskflow.stores.sqlite.schema import check_library, connect, migrate
+from taskflow.stores.sqlite.writer import Writer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+Values = dict[str, Any]
+
+_REGISTER = (
+    "INSERT INTO instances (id, pid, host, started_at) VALUES (?, ?, ?, ?)"
+    " ON CONFLICT (id) DO UPDATE SET pid = excluded.pid, host = excluded.host,"
+    " started_at = excluded.started_at"
+)
+
+
+class SQLiteStore:
+    """`taskflow.stores.base.Store` on the file ``path``, which is made if it is not there.
+
+    ``":memory:"`` means a private file that is removed by `close`. A write waits up to
+    ``busy_timeout`` seconds (default 5) while another process holds the lock, then raises
+    `StoreUnavailableError`. Belongs to one event loop at a time.
+    """
+
+    def __init__(self, path: str | Path, *, busy_timeout: float = 5.0) -> None:
+        self._private: Path | None = None
+        self._in_memory = str(path) == ":memory:"
+        self.path = Path(path).expanduser().absolute()
+        self.url = "sqlite:///:memory:" if self._in_memory else f"sqlite://{self.path}"
+        self._busy_timeout = busy_timeout
+        self._instance = ""
+        self._writer: Writer | None = None
+        self._reader: Reader | None = None
+        self._liveness: Liveness | None = None
+        self._version = -1
+        #: What an earlier commit may have written although it failed.
+        self._doubtful: set[object] = set()
+
+    # -- lifecycle ---------------------------------------------------------------------------
+
+    async def open(self, instance: str, now: float) -> None:
+        if self._writer is not None:
+            raise StoreError(f"the store {self.url} is open already")
+        check_library()
+        if self._in_memory:
+            self._private = Path(tempfile.mkdtemp(prefix="taskflow-"))
+            self.path = self._private / "tasks.db"
+        self._instance, self._version = instance, -1
+        self._doubtful.clear()
+        liveness = self._liveness = Liveness(
+            self.path.with_name(self.path.name + ".instances"), instance
+        )
+        row = (instance, os.getpid(), socket.gethostname(), now)
+
+        def register(connection: sqlite3.Connection) -> None:
+            # First the lock, then the row: a row without a lock is a dead instance.
+            liveness.hold()
+            connection.execute(_REGISTER, row)
+
+        try:
+            self._writer = Writer(
+                self.path,
+                check=lambda: check_path(self.path),
+                connect=self._connect,
+                busy_timeout=self._busy_timeout,
+            )
+            self._writer.start()
+            await self._writer.call(register)
+            self._reader = Reader(self.path)
+            await self._fetch("SELECT 1 FROM tasks LIMIT 1")
+        except BaseException:
+            await self.close()
+            raise
+
+    def _connect(self) -> sqlite3.Connection:
+        connection = connect(self.path)
+        try:
+            migrate(connection, self.path)
+            commit.prepare(connection, self._instance)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    async def close(self) -> None:
+        writer, self._writer = self._writer, None
+        reader, self._reader = self._reader, None
+        liveness, self._liveness = self._liveness, None
+        private, self._private = self._private, None
+        try:
+            if writer is not None and liveness is not None and liveness.held:
+                try:
+                    await writer.call(self._unregister, patience=0.2)
+                except StoreError as error:
+                    log.warning("could not say goodbye, the next to start will: %s", error)
+        finally:
+            try:
+                if reader is not None:
+                    await reader.close()
+            finally:
+                if writer is not None:
+                    await writer.stop()
+                if liveness is not None:
+                    liveness.close()
+                if private is not None:
+                    shutil.rmtree(private, ignore_errors=True)
+
+    def _unregister(self, connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM instances WHERE id = ?", (self._instance,))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        if self._writer is None:
+            raise StoreUnavailableError(f"the store {self.url} is not open")
+        return await self._writer.call(work)
+
+    async def _fetch(self, sql: str, values: Sequence[object] | Values = ()) -> list[Row]:
+        if self._reader is None:
+            raise StoreUnavailableError(f"the store {self.url} is not open")
+        return await self._reader.fetch(sql, values)
+
+    # -- the write path ----------------------------------------------------------------------
+
+    async def commit(self, batch: Batch) -> Committed:
+        instance, doubtful = self._instance, self._doubtful
+
+        def work(connection: sqlite3.Connection) -> Committed:
+            try:
+                return commit.write(connection, batch, instance, doubtful)
+            except (UnicodeEncodeError, OverflowError):
+                # One value that SQLite cannot hold must not lose its neighbours.
+                return commit.write(connection, clean(batch), instance, doubtful)
+
+        try:
+            committed = await self._write(work)
+        except UncertainError:
+            doubtful.update(commit.repeatable(batch))
+            raise
+        if doubtful:
+            doubtful.difference_update(commit.repeatable(batch))
+        return committed
+
+    async def claim(
+        self, lane: str, limit: int, names: Collection[str], now: float
+    ) -> list[TaskRecord]:
+        instance = self._instance
+        return await self._write(lambda it: moves.claim(it, instance, lane, limit, names))
+
+    async def unpark(self, names: Collection[str]) -> int:
+        return await self._write(lambda it: moves.unpark(it, names))
+
+    async def promote(self, limit: int, now: float) -> int:
+        return await self._write(lambda it: moves.promote(it, limit, now))
+
+    async def next_due(self) -> float | None:
+        rows = await self._fetch(queries.NEXT_DUE)
+        return rows[0][0] if rows else None
+
+    async def take_over(self, *, rerun: bool, max_crashes: int, now: float) -> TakenOver:
+        liveness = self._liveness
+        if liveness is None:
+            raise StoreUnavailableError(f"the store {self.url} is not open")
+
+        def work(connection: sqlite3.Connection) -> TakenOver:
+            liveness.hold()
+            dead = liveness.find_dead(takeover.known_owners(connection))
+            freed = False
+            try:
+                if not dead.instances:
+                    return TakenOver(0, 0, 0)
+                found = takeover.free_tasks(
+                    connection, dead.instances, rerun=rerun, max_crashes=max_crashes, now=now
+                )
+                freed = True
+            finally:
+                # While their locks are held here, nobody else finds them dead.
+                dead.release(forget=freed)
+            return found
+
+        return await self._write(work)
+
+    async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
+        return await self._write(lambda it: moves.cancel(it, task_id, now))
+
+    async def revive(self, task_id: str, now: float) -> TaskStatus | None:
+        return await self._write(lambda it: moves.revive(it, task_id))
+
+    async def prune(self, before: Mapping[TaskStatus, float], limit: int) -> int:
+        return await self._write(lambda it: moves.prune(it, before, limit))
+
+    async def changed(self) -> bool:
+        # On this connection the number moves only when another one has written.
+        version = await self._write(lambda it: it.execute("PRAGMA data_version").fetchall())
+        before, self._version = self._version, version[0][0]
+        return before != self._version
+
+    # -- the read path -----------------------------------------------------------------------
+
+    async def get(self, task_id: str) -> TaskRecord | None:
+        rows = await self._fetch(queries.GET, (task_id,))
+        return to_record(rows[0]) if rows else None
+
+    async def attempts(self, task_id: str) -> list[AttemptRecord]:
+        rows = await self._fetch(queries.ATTEMPTS, (task_id,))
+        return [AttemptRecord(task_id, number, *row) for number, row in enumerate(rows, 1)]
+
+    async def logs(self, task_id: str, limit: int) -> list[LogLine]:
+        rows = await self._fetch(queries.LOGS, (task_id, max(0, limit)))
+        return [LogLine(*row) for row in rows]
+
+    async def counts(self) -> dict[TaskStatus, int]:
+        rows = await self._fetch(queries.COUNTS)
+        return {TaskStatus(status): count for status, count in rows}
+
+    async def backlog(self) -> dict[str, int]:
+        return dict(await self._fetch(queries.BACKLOG))
+
+    async def window(self, since: float, limit: int) -> Window:
+        rows = await self._fetch(queries.WINDOW, {"since": since, "limit": max(0, limit)})
+        return queries.figures(rows)
+
+    # Last, because the name hides the built-in type from whatever follows it in the class.
+    async def list(self, query: TaskFilter) -> Page:
+        by_id = False
+        if query.q is not None and len(query.q) >= queries.SHORTEST_ID:
+            by_id = bool(await self._fetch(queries.HAS_ID, queries.id_range(query.q)))
+        rows = await self._fetch(*queries.page(query, by_id=by_id))
+        size = queries.page_size(query)
+        cursor = queries.make_cursor(rows[size - 1][0]) if len(rows) > size else None
+        return Page([to_record(row[1:]) for row in rows[:size]], cursor)

@@ -1,0 +1,285 @@
+"""Every route of the admin is closed to everybody but those it was opened for."""
+
+from __future__ import annotations
+
+import base64
+import logging
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import Depends, FastAPI, HTTPException, Request
+from fastapi.routing import APIRoute
+
+from taskflow import TaskAdmin, TaskManager
+
+PAIR = ("ada", "pässword:with colon")
+LOOPBACK = ("127.0.0.1", 50000)
+SAFE = {"GET", "HEAD", "OPTIONS"}
+
+
+def make(path: Path, *, env: str = "development", **options: Any) -> TaskAdmin:
+    manager = TaskManager(path, env=env, io_workers=1, cpu_workers=1)
+    return TaskAdmin(FastAPI(), manager, **options)
+
+
+@asynccontextmanager
+async def served(
+    admin: TaskAdmin,
+    *,
+    client: tuple[str, int] = LOOPBACK,
+    host: str = "localhost:8000",
+    root_path: str = "",
+) -> AsyncIterator[httpx.AsyncClient]:
+    app: FastAPI = admin.app
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app, client=client, root_path=root_path)
+        async with httpx.AsyncClient(transport=transport, base_url=f"http://{host}") as http:
+            yield http
+
+
+def every_route(admin: TaskAdmin) -> Iterator[tuple[str, str]]:
+    """Method and path of each route, with something in place of the parameters."""
+    for route in admin.router.routes:
+        assert isinstance(route, APIRoute), "only these take the dependencies of the router"
+        path = route.path.replace("{name}", "app.js").replace("{task_id}", "some-id")
+        for method in sorted(route.methods):
+            yield method, path
+
+
+def test_the_walk_over_the_routes_finds_the_page_its_assets_and_the_api(db_path: Path) -> None:
+    found = set(every_route(make(db_path)))
+
+    assert {
+        ("GET", "/tasks"),
+        ("GET", "/tasks/"),
+        ("GET", "/tasks/metrics"),
+        ("GET", "/tasks/lanes"),
+        ("GET", "/tasks/some-id"),
+        ("POST", "/tasks/some-id/retry"),
+        ("POST", "/tasks/some-id/cancel"),
+        ("GET", "/tasks/dashboard"),
+        ("GET", "/tasks/dashboard/"),
+        ("GET", "/tasks/dashboard/assets/app.js"),
+    } <= found
+
+
+async def test_without_auth_every_route_is_open_on_this_machine(db_path: Path) -> None:
+    admin = make(db_path)
+
+    async with served(admin) as http:
+        answers = {
+            (method, path): await http.request(method, path)
+            for method, path in every_route(admin)
+        }
+
+    for (method, path), answer in answers.items():
+        if "some-id" in path:
+            assert answer.json()["detail"].startswith("there is no task"), (method, path)
+        else:
+            assert answer.status_code in {200, 308}, (method, path)
+
+
+STRANGERS: dict[str, dict[str, Any]] = {
+    "a peer elsewhere": {"client": ("10.1.2.3", 1)},
+    "a peer elsewhere that says it is here": {
+        "client": ("10.1.2.3", 1),
+        "headers": {"X-Forwarded-For": "127.0.0.1"},
+    },
+    "a proxy on this machine": {"headers": {"X-Forwarded-For": "127.0.0.1"}},
+    "a proxy that says so in another way": {"headers": {"Via": "1.1 cache"}},
+    "a foreign host, as after DNS rebinding": {"host": "evil.example:8000"},
+    "a script of another site": {
+        "headers": {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "cors"}
+    },
+    "the test client of Starlette": {"client": ("testclient", 50000), "host": "testserver"},
+}
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+async def test_without_auth_every_route_is_missing_for_strangers(
+    db_path: Path, stranger: str
+) -> None:
+    admin = make(db_path)
+    given = dict(STRANGERS[stranger])
+    headers = given.pop("headers", {})
+
+    async with served(admin, **given) as http:
+        for method, path in every_route(admin):
+            answer = await http.request(method, path, headers=headers)
+
+            assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"}), path
+
+
+async def test_in_production_without_auth_nobody_is_let_in_and_the_log_says_so(
+    db_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin = make(db_path, env="production")
+
+    async with served(admin) as http:
+        for method, path in every_route(admin):
+            assert (await http.request(method, path)).status_code == 404, path
+        schema = (await http.get("/openapi.json")).json()
+    assert schema["paths"] == {}
+    assert "the admin at /tasks is closed" in caplog.text
+    assert "auth=" in caplog.text
+
+
+async def test_the_log_says_once_for_each_reason_why_the_admin_is_missing(
+    db_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    admin = make(db_path)
+    caplog.set_level(logging.WARNING)
+
+    async with served(admin) as http:
+        for _ in range(3):
+            await http.get("/tasks", headers={"Host": "evil.example"})
+            await http.get("/tasks", headers={"X-Real-IP": "1.2.3.4"})
+
+    told = [record.message for record in caplog.records if "404" in record.message]
+    assert len(told) == 2
+    assert "'evil.example'" in told[0]
+    assert "'x-real-ip'" in told[1]
+    assert all("auth=" in line for line in told)
+
+
+async def test_with_pairs_every_route_asks_for_one_of_them(db_path: Path) -> None:
+    admin = make(db_path, env="production", auth=[("bob", "other"), PAIR])
+    wrong = [None, ("ada", "wrong"), ("bob", PAIR[1]), ("", ""), ("ada", ""), ("nobody", "other")]
+
+    async with served(admin, client=("10.1.2.3", 1), host="app.example") as http:
+        for method, path in every_route(admin):
+            for pair in wrong:
+                auth = httpx.BasicAuth(*pair) if pair else None
+                answer = await http.request(method, path, auth=auth)
+
+                assert answer.status_code == 401, (method, path, pair)
+                assert answer.headers["www-authenticate"].startswith("Basic realm=")
+            answer = await http.request(method, path, auth=httpx.BasicAuth(*PAIR))
+
+            assert answer.status_code in {200, 308, 404}
+            assert answer.status_code != 404 or "some-id" in path
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Basic",
+        "Basic !!!",
+        "Bearer " + base64.b64encode(":".join(PAIR).encode()).decode(),
+        "Basic " + base64.b64encode(b"\xff\xfe").decode(),
+        "Basic " + base64.b64encode(b":").decode(),
+        "Basic " + base64.b64encode(":".join(PAIR).encode()).decode() + "AAAA",
+    ],
+)
+async def test_a_header_that_is_no_pair_is_refused_like_a_wrong_one(
+    db_path: Path, header: str
+) -> None:
+    async with served(make(db_path, auth=PAIR)) as http:
+        assert (await http.get("/tasks", headers={"Authorization": header})).status_code == 401
+
+
+async def test_a_dependency_decides_for_every_route_and_its_refusal_is_passed_on(
+    db_path: Path,
+) -> None:
+    async def staff(request: Request) -> None:
+        if request.cookies.get("session") != "staff":
+            raise HTTPException(418, "staff only", {"X-Why": "no session"})
+
+    for auth in (staff, Depends(staff)):
+        admin = make(db_path, env="production", auth=auth)
+        async with served(admin, client=("10.1.2.3", 1), host="app.example") as http:
+            for method, path in every_route(admin):
+                answer = await http.request(method, path)
+                assert (answer.status_code, answer.json()) == (418, {"detail": "staff only"})
+                assert answer.headers["x-why"] == "no session"
+                assert answer.headers["cache-control"] == "no-store"
+            allowed = await http.get("/tasks", headers={"Cookie": "session=staff"})
+            assert allowed.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example"},
+    ],
+)
+async def test_pages_of_other_origins_change_nothing_even_with_the_password(
+    db_path: Path, headers: dict[str, str]
+) -> None:
+    admin = make(db_path, auth=PAIR)
+
+    async with served(admin) as http:
+        unsafe = [route for route in every_route(admin) if route[0] not in SAFE]
+        for method, path in unsafe:
+            answer = await http.request(
+                method, path, headers=headers, auth=httpx.BasicAuth(*PAIR)
+            )
+            assert answer.status_code == 403
+            assert "another origin" in answer.json()["detail"]
+    assert unsafe
+
+
+async def test_a_form_of_another_site_cannot_even_be_sent(db_path: Path) -> None:
+    async with served(make(db_path)) as http:
+        answer = await http.post(
+            "/tasks/x/retry", content="{}", headers={"Content-Type": "text/plain"}
+        )
+
+    assert answer.status_code == 415
+
+
+async def test_our_own_page_and_curl_are_heard(db_path: Path) -> None:
+    own = {"Sec-Fetch-Site": "same-origin", "Origin": "http://localhost:8000"}
+
+    async with served(make(db_path)) as http:
+        for headers in (own, {"Origin": "http://localhost:8000"}, {}):
+            answer = await http.post("/tasks/some-id/retry", headers=headers)
+
+            assert answer.json()["detail"].startswith("there is no task")
+
+
+async def test_nothing_but_the_guarded_routes_answers_under_the_path(db_path: Path) -> None:
+    admin = make(db_path, auth=PAIR)
+
+    async with served(admin) as http:
+        for path in ("/tasks/dashboard/assets", "/tasks/dashboard/assets/..%2fapp.js", "/tasks/a/b"):
+            assert (await http.get(path)).status_code in {401, 404, 307}
+        traversal = await http.get(
+            "/tasks/dashboard/assets/..%2f__init__.py", auth=httpx.BasicAuth(*PAIR)
+        )
+        unlisted = await http.get(
+            "/tasks/dashboard/assets/__init__.py", auth=httpx.BasicAuth(*PAIR)
+        )
+    assert traversal.status_code == 404
+    assert unlisted.status_code == 404
+
+
+async def test_every_answer_carries_the_headers_of_the_admin(db_path: Path) -> None:
+    async with served(make(db_path, auth=PAIR)) as http:
+        auth = httpx.BasicAuth(*PAIR)
+        answers = [
+            await http.get("/tasks"),
+            await http.get("/tasks", auth=auth),
+            await http.get("/tasks?limit=0", auth=auth),
+            await http.get("/tasks/unknown", auth=auth),
+            await http.get("/tasks/dashboard", auth=auth),
+            await http.get("/tasks/dashboard/assets/app.js", auth=auth),
+            await http.post("/tasks/x/cancel", auth=auth, headers={"Origin": "null"}),
+        ]
+
+    assert [answer.status_code for answer in answers] == [401, 200, 422, 404, 200, 200, 403]
+    for answer in answers:
+        assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert answer.headers["referrer-policy"] == "same-origin"
+    policy = answers[4].headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "frame-ancestors 'none'" in policy
+    assert "unsafe" not in policy

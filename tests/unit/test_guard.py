@@ -1,0 +1,231 @@
+"""The pure parts of the guard: what is local, what comes from our own page, what `auth` may be."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from starlette.datastructures import Headers
+
+from taskflow.admin.guard import BasicPairs, Guard
+from taskflow.admin.locality import host_name, is_loopback_name, why_foreign
+from taskflow.admin.same_origin import is_json_or_empty, why_cross_site
+from taskflow.errors import SettingsError
+
+
+def scope(
+    client: tuple[str, int] | None = ("127.0.0.1", 50000),
+    version: str = "1.1",
+    **headers: str,
+) -> dict[str, Any]:
+    headers = {"host": "localhost:8000", **headers}
+    return {
+        "type": "http",
+        "client": client,
+        "http_version": version,
+        "headers": [
+            (name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("client", "host"),
+    [
+        ("127.0.0.1", "localhost"),
+        ("127.0.0.1", "LOCALHOST:8000"),
+        ("127.8.9.1", "127.0.0.1:8000"),
+        ("::1", "[::1]:8000"),
+        ("::ffff:127.0.0.1", "127.0.0.1"),
+    ],
+)
+def test_a_loopback_peer_that_asks_for_a_loopback_host_is_local(client: str, host: str) -> None:
+    assert why_foreign(scope((client, 1), host=host)) is None
+
+
+@pytest.mark.parametrize(
+    "client", ["10.0.0.7", "::2", "128.0.0.1", "::ffff:10.0.0.1", "localhost", "testclient", ""]
+)
+def test_a_peer_that_is_not_a_loopback_address_is_foreign(client: str) -> None:
+    foreign = why_foreign(scope((client, 1)))
+
+    assert foreign is not None
+    assert foreign.kind == "peer"
+
+
+def test_a_connection_without_a_peer_address_is_foreign() -> None:
+    foreign = why_foreign(scope(None))
+
+    assert foreign is not None
+    assert foreign.kind == "peer"
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "example.com",
+        "localhost.example.com",
+        "example.com:8000",
+        "127.0.0.1.nip.io",
+        "localhost@example.com",
+        "[::1",
+        "[::1]x",
+        "127.0.0.1:80:80",
+        "10.0.0.1",
+        "0.0.0.0",
+        "",
+    ],
+)
+def test_a_host_that_may_lead_elsewhere_is_foreign(host: str) -> None:
+    foreign = why_foreign(scope(host=host))
+
+    assert foreign is not None
+    assert foreign.kind == "host"
+
+
+def test_two_hosts_and_no_host_are_foreign() -> None:
+    twice = scope()
+    twice["headers"].append((b"host", b"localhost"))
+    never = scope()
+    never["headers"].clear()
+
+    assert why_foreign(twice) is not None
+    assert why_foreign(never) is not None
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "forwarded",
+        "x_forwarded_for",
+        "x_forwarded_host",
+        "x_forwarded_proto",
+        "x_forwarded",
+        "x_real_ip",
+        "via",
+        "cf_connecting_ip",
+        "true_client_ip",
+    ],
+)
+def test_any_forwarding_header_is_foreign_whatever_it_says(header: str) -> None:
+    foreign = why_foreign(scope(**{header: "127.0.0.1"}))
+
+    assert foreign is not None
+    assert foreign.kind == "proxy"
+
+
+def test_http_1_0_is_foreign_because_proxies_speak_it_unless_told_otherwise() -> None:
+    assert why_foreign(scope(version="1.0")) is not None
+
+
+def test_a_script_of_another_site_is_foreign_but_a_link_from_there_may_be_followed() -> None:
+    script = scope(sec_fetch_site="cross-site", sec_fetch_mode="cors", sec_fetch_dest="empty")
+    frame = scope(sec_fetch_site="cross-site", sec_fetch_mode="navigate", sec_fetch_dest="iframe")
+    old_browser = scope(origin="https://example.com")
+    link = scope(sec_fetch_site="cross-site", sec_fetch_mode="navigate", sec_fetch_dest="document")
+    own = scope(sec_fetch_site="same-origin")
+
+    assert [
+        request is not None for request in map(why_foreign, (script, frame, old_browser, link, own))
+    ] == [True, True, True, False, False]
+
+
+def test_the_name_in_a_host_header_has_neither_port_nor_brackets() -> None:
+    hosts = ["a:1", "a", "[::1]:80", "[::1]", "[::1]junk", "::1"]
+
+    assert [host_name(host) for host in hosts] == ["a", "a", "::1", "::1", "", ""]
+    assert not is_loopback_name("127.1")
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "PURGE"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"sec-fetch-site": "cross-site"},
+        {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site", "origin": "http://app.test"},
+        {"origin": "null"},
+        {"origin": "http://evil.test"},
+        {"origin": "http://app.test:81"},
+        {"origin": "http://app.test.evil.test"},
+        {"origin": ""},
+    ],
+)
+def test_what_another_origin_sends_may_change_nothing(method: str, headers: dict[str, str]) -> None:
+    assert why_cross_site(method, Headers({"host": "app.test", **headers})) is not None
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"sec-fetch-site": "same-origin"},
+        {"sec-fetch-site": "none"},
+        {"origin": "http://app.test"},
+        {"origin": "https://app.test"},
+        {"origin": "https://APP.test:443"},
+    ],
+)
+def test_our_own_page_and_programs_may_change_things(headers: dict[str, str]) -> None:
+    assert why_cross_site("POST", Headers({"host": "app.test", **headers})) is None
+
+
+def test_an_origin_is_never_equal_to_a_host_that_is_missing() -> None:
+    assert why_cross_site("POST", Headers({"origin": "http://app.test"})) is not None
+
+
+def test_reading_is_not_a_matter_of_origin() -> None:
+    assert why_cross_site("GET", Headers({"sec-fetch-site": "cross-site"})) is None
+
+
+@pytest.mark.parametrize(
+    ("headers", "fine"),
+    [
+        ({}, True),
+        ({"content-length": "0", "content-type": "text/plain"}, True),
+        ({"content-length": "2", "content-type": "application/json; charset=utf-8"}, True),
+        ({"content-length": "2", "content-type": "application/merge-patch+json"}, True),
+        ({"content-length": "2", "content-type": "text/plain"}, False),
+        ({"content-length": "2"}, False),
+        ({"transfer-encoding": "chunked", "content-type": "multipart/form-data"}, False),
+    ],
+)
+def test_a_body_must_be_json(headers: dict[str, str], fine: bool) -> None:
+    assert is_json_or_empty(Headers(headers)) is fine
+
+
+@pytest.mark.parametrize(
+    "auth",
+    [
+        "admin:secret",
+        ("admin", ""),
+        ("admin", None),
+        (None, None),
+        ("", "secret"),
+        ("ad:min", "secret"),
+        ("admin", "secret", "more"),
+        [],
+        [("admin",)],
+        [("admin", "secret"), ("other", "")],
+        42,
+        False,
+    ],
+)
+def test_an_auth_that_would_let_in_anybody_by_mistake_is_refused(auth: Any) -> None:
+    with pytest.raises(SettingsError, match="auth"):
+        Guard(auth, production=False)
+
+
+def test_the_message_about_a_wrong_pair_does_not_tell_the_password() -> None:
+    with pytest.raises(SettingsError) as refused:
+        Guard([("admin", "s3cret", "x")], production=False)  # type: ignore[list-item]  # on purpose
+
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize("auth", [("u", "p"), [("u", "p"), ("v", "q")], [["u", "p"]]])
+def test_pairs_are_basic_auth(auth: Any) -> None:
+    guard = Guard(auth, production=True)
+
+    assert isinstance(guard.dependencies[0].dependency, BasicPairs)
+    assert not guard.closed

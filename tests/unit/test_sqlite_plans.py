@@ -1,0 +1,105 @@
+"""No statement that runs often reads a table from end to end."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from taskflow.record import TaskFilter
+from taskflow.states import TaskStatus
+from taskflow.stores.sqlite import commit, keyed, moves, queries, takeover
+from taskflow.stores.sqlite.checks import check_path
+from taskflow.stores.sqlite.schema import connect, migrate
+
+_CURSOR = queries.make_cursor(500)
+STATEMENTS = {
+    "claim: look": moves.NEXT_READY,
+    "claim: take": moves.CLAIM,
+    "park": moves.PARK,
+    "unpark": moves.UNPARK,
+    "parked": moves.PARKED,
+    "due": moves.DUE,
+    "promote": moves.PROMOTE,
+    "cancel": moves.CANCEL,
+    "revive": moves.REVIVE,
+    "status": moves.STATUS,
+    "prune: look": moves.OLD,
+    "prune: delete": moves.DELETE,
+    "prune: attempts": moves.DELETE_OF_TASKS[0],
+    "prune: logs": moves.DELETE_OF_TASKS[1],
+    "keep attempt": keyed.KEEP_ATTEMPT,
+    "keyed revival": keyed._REVIVE,
+    "owners": takeover.OWNERS,
+    "interrupt": takeover.INTERRUPT,
+    "fail": takeover.FAIL,
+    "keep attempts": takeover.KEEP_ATTEMPTS,
+    "hand back what ran": takeover.HAND_BACK_RAN,
+    "hand back what waited": takeover.HAND_BACK_PENDING,
+    "free": takeover.FREE_OTHERS,
+    "update one": commit._update(12, 1),
+    "update many": commit._update(16, 64),
+    "get": queries.GET,
+    "attempts": queries.ATTEMPTS,
+    "logs": queries.LOGS,
+    "next due": queries.NEXT_DUE,
+    "window": queries.WINDOW,
+    "is it an id": queries.HAS_ID,
+    "page by status": queries.page(TaskFilter(status=TaskStatus.FAILED), by_id=False)[0],
+    "page by id": queries.page(TaskFilter(q="0190-000"), by_id=True)[0],
+    "next page": queries.page(TaskFilter(cursor=_CURSOR), by_id=False)[0],
+}
+
+
+@pytest.fixture(scope="module")
+def connection(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sqlite3.Connection]:
+    path: Path = tmp_path_factory.mktemp("plans") / "tasks.db"
+    check_path(path)
+    connection = connect(path)
+    migrate(connection, path)
+    yield connection
+    connection.close()
+
+
+def plan(connection: sqlite3.Connection, sql: str) -> list[str]:
+    names = set(re.findall(r":(\w+)", sql))
+    values = dict.fromkeys(names, 1) if names else (1,) * sql.count("?")
+    return [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+
+
+@pytest.mark.parametrize("sql", STATEMENTS.values(), ids=STATEMENTS.keys())
+def test_a_frequent_statement_finds_its_rows_by_an_index(
+    connection: sqlite3.Connection, sql: str
+) -> None:
+    steps = plan(connection, sql)
+
+    assert any("tasks" in step or "attempts" in step or "logs" in step for step in steps)
+    assert [step for step in steps if re.match(r"SCAN (tasks|attempts|logs)", step)] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["claim: look", "due", "prune: look", "next due", "page by status"]
+)
+def test_a_bounded_look_needs_no_sorting(connection: sqlite3.Connection, name: str) -> None:
+    assert not any("TEMP B-TREE" in step for step in plan(connection, STATEMENTS[name]))
+
+
+@pytest.mark.parametrize("name", [name for name in STATEMENTS if "back" in name or "free" in name])
+def test_taking_over_reads_only_what_is_owned(connection: sqlite3.Connection, name: str) -> None:
+    assert any("tasks_owned" in step for step in plan(connection, STATEMENTS[name]))
+
+
+@pytest.mark.parametrize("sql", [queries.COUNTS, queries.BACKLOG])
+def test_counting_reads_an_index_and_no_task(connection: sqlite3.Connection, sql: str) -> None:
+    assert [step for step in plan(connection, sql) if "COVERING INDEX" not in step] == []
+
+
+def test_the_first_page_walks_back_from_the_newest_task(connection: sqlite3.Connection) -> None:
+    sql, _ = queries.page(TaskFilter(), by_id=False)
+
+    # Along the table's own order, and no further than the page is long.
+    assert plan(connection, sql) == ["SCAN tasks"]
+    assert "ORDER BY seq DESC LIMIT ?" in sql
