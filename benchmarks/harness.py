@@ -1,7 +1,7 @@
 """What every benchmark shares: rounds in turn, medians and ratios, the machine, the report.
 
-Absolute figures differ from minute to minute on a shared machine; so a benchmark measures itself and
-its reference in turn, and the ratio of each pair is what to look at.
+Absolute figures differ from minute to minute on a shared machine; so a benchmark measures itself
+and its reference in turn, and the ratio of each pair is what to look at.
 """
 
 from __future__ import annotations

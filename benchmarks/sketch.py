@@ -26,6 +26,7 @@ class Sketch:
         self.wake = asyncio.Event()
         self.ids = 0
         self.done = 0
+        self.running: set[asyncio.Task[None]] = set()
         self.writer = asyncio.create_task(self.write())
 
     @classmethod
@@ -44,8 +45,6 @@ class Sketch:
         task.add_done_callback(self.running.discard)
         self.wake.set()
         return self.promise
-
-    running: set[asyncio.Task[None]] = set()
 
     async def run(self, row: Row) -> None:
         await noop()

@@ -13,7 +13,7 @@ from typing import Any
 
 from executors.base import Call, Lane
 from executors.describe import describe
-from executors.outcomes import Cancelled, Outcome, Raised, Returned, TimedOut
+from executors.outcomes import RETURNED_NONE, Cancelled, Outcome, Raised, Returned, TimedOut
 
 #: Seconds after which a coroutine that swallowed its cancellation is cancelled again.
 CANCEL_AGAIN = 0.5
@@ -64,7 +64,8 @@ class EventLoopLane(Lane):
         try:
             # Whoever made the call vouches for its function being a coroutine function.
             function: Any = call.function
-            outcome = Returned(await function(*call.args, **call.kwargs))
+            value = await function(*call.args, **call.kwargs)
+            outcome = RETURNED_NONE if value is None else Returned(value)
         except asyncio.CancelledError as error:
             if not self._was_cancelled(call):
                 outcome = Raised(describe(error))

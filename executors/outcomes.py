@@ -51,6 +51,10 @@ class Returned:
     value: object
 
 
+#: The commonest outcome, made once.
+RETURNED_NONE = Returned(None)
+
+
 @dataclass(frozen=True, slots=True)
 class Raised:
     """The call raised; ``failure`` says what."""

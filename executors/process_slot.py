@@ -26,7 +26,7 @@ from executors import worker
 from executors.base import Call
 from executors.channel import CALL, FAILURE, GREETING, NOTHING, VALUE, Channel, pair
 from executors.describe import describe
-from executors.outcomes import Cancelled, Failure, Raised, Returned, TimedOut
+from executors.outcomes import RETURNED_NONE, Cancelled, Failure, Raised, Returned, TimedOut
 
 Nice = int | Literal["idle"] | None
 
@@ -79,7 +79,7 @@ class Ended:
 
 News = Returned | Raised | Ready | Died | Ended
 _ENDED = Ended()
-_RETURNED_NONE = Returned(None)
+_NO_PARCEL = Parcel(b"")
 
 
 class _Context(SpawnContext):
@@ -123,7 +123,7 @@ class Slot:
         #: Set once the process is gone: a signal name or an exit code.
         self.death: str | None = None
         self.call: Call | None = None
-        self.parcel = Parcel(b"")
+        self.parcel = _NO_PARCEL
         self.timer: asyncio.TimerHandle | None = None
         #: What the call will be told once the process is gone, whatever it still answers.
         self.verdict: Cancelled | TimedOut | None = None
@@ -173,6 +173,11 @@ class Slot:
         self.call = call
         self.parcel = parcel
 
+    def release(self) -> None:
+        """Forget the call: an idle worker must not keep its arguments alive."""
+        self.call = None
+        self.parcel = _NO_PARCEL
+
     def bury(self, reason: str) -> None:
         """The process is gone: hear what it had still said, then let go of everything."""
         self.death = reason
@@ -198,7 +203,7 @@ class Slot:
 
     def _on_frame(self, kind: bytes, body: memoryview) -> None:
         if kind == NOTHING:
-            self._hear(self, _RETURNED_NONE)
+            self._hear(self, RETURNED_NONE)
         elif kind == VALUE:
             self._hear(self, _decode(body))
         elif kind == FAILURE:

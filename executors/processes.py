@@ -197,7 +197,7 @@ class ProcessLane(Lane):
             slot.kill()
             return
         self._disarm(slot)
-        slot.call = None
+        slot.release()
         slot.calls_done += 1
         del self._busy[call]
         if self._is_surplus():
@@ -241,14 +241,14 @@ class ProcessLane(Lane):
 
     def _settle(self, slot: Slot, reason: str) -> None:
         """Tell the call of a dead worker how it ended."""
-        call = cast("Call", slot.call)
-        slot.call = None
+        call, parcel = cast("Call", slot.call), slot.parcel
+        slot.release()
         del self._busy[call]
         if slot.verdict is not None:
             self._finish(call, slot.verdict)
-        elif not slot.begun and slot.parcel.losses < DELIVERY_TRIES:
+        elif not slot.begun and parcel.losses < DELIVERY_TRIES:
             # It died idle, just when it was sent the call: no line of the function has run.
-            slot.parcel.losses += 1
+            parcel.losses += 1
             self._unplaced.appendleft(call)
             self._place()
         else:
@@ -302,7 +302,7 @@ class ProcessLane(Lane):
                 log.warning("workers of lane %r did not die within %s s", self.name, _STOP_PATIENCE)
         # A process that not even SIGKILL ends (it hangs in the kernel) is no reason to say nothing.
         for call, slot in tuple(self._busy.items()):
-            slot.call = None
+            slot.release()
             del self._busy[call]
             self._finish(call, slot.verdict or Cancelled(_KILLED))
 

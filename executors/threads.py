@@ -13,7 +13,7 @@ from queue import SimpleQueue
 from executors.base import Call, Lane
 from executors.describe import describe
 from executors.mailbox import Mailbox
-from executors.outcomes import Cancelled, Outcome, Raised, Returned, TimedOut
+from executors.outcomes import RETURNED_NONE, Cancelled, Outcome, Raised, Returned, TimedOut
 
 _GOES_ON = "its thread goes on"
 _TOO_MANY_STUCK = "waiting for stuck threads"
@@ -93,7 +93,8 @@ class ThreadLane(Lane):
             return Cancelled("before it started")
         context = call.context or self._context.copy()
         try:
-            return Returned(context.run(call.function, *call.args, **call.kwargs))
+            value = context.run(call.function, *call.args, **call.kwargs)
+            return RETURNED_NONE if value is None else Returned(value)
         except BaseException as error:
             return Raised(describe(error))
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from executors.base import Call
 from executors.outcomes import Outcome
 from taskflow.child import Order, run_order
+from taskflow.context import TaskContext
 from taskflow.definition import TaskDefinition
 from taskflow.record import TaskRecord
 
@@ -19,7 +20,15 @@ if TYPE_CHECKING:
 class Attempt(Call):
     """A call that reports to the dispatcher."""
 
-    __slots__ = ("begun", "definition", "dispatcher", "record", "revoked", "superseded")
+    __slots__ = (
+        "begun",
+        "definition",
+        "dispatcher",
+        "entered",
+        "record",
+        "revoked",
+        "superseded",
+    )
 
     def __init__(
         self,
@@ -42,6 +51,8 @@ class Attempt(Call):
         self.definition = definition
         #: Set when the attempt is handed to a lane.
         self.dispatcher: Dispatcher | None = None
+        #: Whether its lane has it.
+        self.entered = False
         #: Whether any of the function's code may have run.
         self.begun = False
         #: A person cancelled it; `cancelled` alone can also mean that the app stops.
@@ -64,6 +75,13 @@ class Attempt(Call):
         self.args = (order,)
         self.kwargs = {}
 
+    def task_context(self) -> TaskContext:
+        """What the running code may know of its task."""
+        record = self.record
+        assert self.dispatcher is not None
+        write = self.dispatcher.recorder.write_line
+        return TaskContext(record.task_id, record.func_name, record.attempt, self, write)
+
     def before_start(self, proceed: Callable[[], None]) -> bool:
         """A task that may run only once is on disk as running before it runs."""
         assert self.dispatcher is not None
@@ -71,7 +89,7 @@ class Attempt(Call):
 
     def on_start(self) -> None:
         assert self.dispatcher is not None
-        self.dispatcher.started(self)
+        self.dispatcher.recorder.start(self)
 
     def on_done(self, outcome: Outcome) -> None:
         assert self.dispatcher is not None

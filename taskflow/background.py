@@ -8,27 +8,28 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ParamSpec
 
-from fastapi import BackgroundTasks, HTTPException
+from fastapi import BackgroundTasks
 
 from taskflow.attempt import Attempt
-from taskflow.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from taskflow.manager import TaskManager
 
 P = ParamSpec("P")
 
-#: Where FastAPI keeps the exit stack that it unwinds between the path function and the response.
-#: It is the one place that knows whether the function raised before anything was sent: dependencies
-#: with ``scope="function"`` use it.
+#: Where FastAPI keeps the exit stack of a request: unwound after the response, or before the error
+#: response if anything raised. Dependencies with ``yield`` use it; it is what tells a route that
+#: returned from one that raised, which looks the same to whoever watches the response.
+REQUEST_STACK = "fastapi_inner_astack"
+#: The same, unwound before the response: that of ``Depends(..., scope="function")``.
 FUNCTION_STACK = "fastapi_function_astack"
 
 
 class ManagedBackgroundTasks(BackgroundTasks):
     """Tasks of one request, or of one script.
 
-    In a request they are committed when the path function has returned and before the response is
-    sent, and dropped if it raised. Anywhere else ``await tasks()`` commits and starts them.
+    In a request they are committed before the response starts, and dropped if the request raised.
+    Anywhere else ``await tasks()`` commits and starts them.
     """
 
     def __init__(self, task_manager: TaskManager) -> None:
@@ -42,11 +43,15 @@ class ManagedBackgroundTasks(BackgroundTasks):
 
     @classmethod
     def of_request(
-        cls, task_manager: TaskManager, scope: MutableMapping[str, Any]
+        cls, task_manager: TaskManager, scope: MutableMapping[str, Any], *, held: bool
     ) -> ManagedBackgroundTasks:
-        """The tasks of the request with this ASGI scope."""
+        """The tasks of the request with this ASGI scope.
+
+        With ``held``, whoever holds the response back (see `taskflow.injection`) awaits
+        `commit_for_response`; without, they are committed as soon as the path function is over.
+        """
         tasks = cls(task_manager)
-        stack = scope.get(FUNCTION_STACK)
+        stack = scope.get(REQUEST_STACK if held else FUNCTION_STACK)
         if scope["type"] == "http" and isinstance(stack, AsyncExitStack):
             stack.push_async_exit(tasks._leave)
         else:
@@ -65,7 +70,7 @@ class ManagedBackgroundTasks(BackgroundTasks):
 
         Raises `TaskArgumentError`, `TaskOptionError` or `NotStartedError`.
         """
-        attempt, eager = self._manager.prepare(func, args, dict(kwargs), source="request")
+        attempt, eager = self._manager.factory.prepare(func, args, dict(kwargs), source="request")
         if eager or self._immediate:
             self._submit_now(attempt, eager)
         else:
@@ -96,13 +101,18 @@ class ManagedBackgroundTasks(BackgroundTasks):
 
         Raises `StoreUnavailableError` if the store does not take them in time.
         """
-        waiting, self._waiting = self._waiting, []
-        if waiting:
+        if self._waiting:
+            waiting, self._waiting = self._waiting, []
             await self._manager.engine.dispatcher.submit(waiting)
         if self._under_way:
             under_way, self._under_way = self._under_way, []
             for future in under_way:
                 await future
+
+    async def commit_for_response(self) -> None:
+        """As `commit`; what is added from now on goes out as it comes."""
+        self._immediate = True
+        await self.commit()
 
     async def __call__(self) -> None:
         """Commit and start what was added; Starlette calls this after the response."""
@@ -114,18 +124,11 @@ class ManagedBackgroundTasks(BackgroundTasks):
         _error: BaseException | None,
         _trace: TracebackType | None,
     ) -> bool:
-        """The path function is over: commit, or drop what it added if it raised."""
-        self._immediate = True
+        """The request is over. If it raised before its response, what it added is dropped."""
         if kind is not None:
             self._waiting.clear()
-            return False
-        if self._waiting or self._under_way:
-            try:
-                await self.commit()
-            except StoreUnavailableError as error:
-                raise HTTPException(
-                    503, "the task could not be stored", headers={"Retry-After": "1"}
-                ) from error
+        self._immediate = True
+        await self.commit()
         return False
 
     def __bool__(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 from executors.outcomes import Failure
 from taskflow.codec import ArgumentCodec, encode_result
-from taskflow.context import TaskContext, current_context
+from taskflow.context import TaskContext, running_task
 from taskflow.definition import is_coroutine_function
 from taskflow.errors import TaskArgumentError
 from taskflow.signals import TaskSignal, Wish
@@ -78,7 +78,7 @@ def run_order(order: Order) -> Reply:
     except TaskArgumentError as error:
         return Reply(misfit=str(error))
     context = TaskContext(order.task_id, order.func_name, order.attempt, None, lines.write)
-    token = current_context.set(context)
+    token = running_task.set(context)
     try:
         if is_coroutine_function(order.function):
             value = asyncio.run(order.function(*args, **kwargs))
@@ -90,5 +90,5 @@ def run_order(order: Order) -> Reply:
     except BaseException as error:  # sys.exit() and the like end the task, not the worker
         return Reply(failure=Failure.of(error, keep=False), lines=lines.all())
     finally:
-        current_context.reset(token)
+        running_task.reset(token)
     return Reply(result, result_error, lines=lines.all())

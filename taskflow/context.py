@@ -56,6 +56,10 @@ class TaskContext:
         if self.cancelled:
             raise TaskCancelledError(f"task {self.task_id} was cancelled")
 
+    def task_context(self) -> TaskContext:
+        """Itself, see `RunningTask`."""
+        return self
+
     def log(self, message: str, level: str = "info") -> None:
         """Add a line to the log of the task."""
         self._write(self, level, message)
@@ -64,14 +68,21 @@ class TaskContext:
         return f"<TaskContext {self.func_name} {self.task_id} attempt {self.attempt}>"
 
 
-current_context: contextvars.ContextVar[TaskContext | None] = contextvars.ContextVar(
-    "taskflow_context", default=None
+class RunningTask(Protocol):
+    """Whatever can say which task it is; the answer is made only when somebody asks."""
+
+    def task_context(self) -> TaskContext: ...
+
+
+running_task: contextvars.ContextVar[RunningTask | None] = contextvars.ContextVar(
+    "taskflow_running_task", default=None
 )
 
 
 def get_task_context() -> TaskContext | None:
     """The running task, or None outside of one."""
-    return current_context.get()
+    running = running_task.get()
+    return None if running is None else running.task_context()
 
 
 #: A line is cut at this many characters.
@@ -86,7 +97,7 @@ def task_log(message: object, *, level: str = "info", **extra: object) -> None:
     text = str(message)
     if extra:
         text = " ".join((text, *(f"{key}={value!r}" for key, value in extra.items())))
-    context = current_context.get()
+    context = get_task_context()
     if context is None:
         number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
         _outside.log(number, "%s", text)

@@ -54,7 +54,9 @@ class TaskDefinition:
     findable: bool = True
 
 
-def unwrap(function: Callable[..., Any]) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+def unwrap(
+    function: Callable[..., Any],
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
     """The function inside nested partials, and the arguments that they hold."""
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = {}

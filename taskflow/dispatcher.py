@@ -1,8 +1,8 @@
 """From committed task to recorded outcome: lane -> outcome -> decision -> record.
 
 A task that this instance holds in memory is *live*: it has a place in a lane, and its row says
-that this instance owns it. Everything else waits on disk, owned by nobody, and is pulled in order of
-priority when a lane has room. Lives on the event loop's thread.
+that this instance owns it. Everything else waits on disk, owned by nobody, and is pulled in order
+of priority when a lane has room. Lives on the event loop's thread.
 """
 
 from __future__ import annotations
@@ -14,19 +14,16 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 
 from executors.base import Lane
-from executors.outcomes import Cancelled, Outcome, Raised, Returned
+from executors.outcomes import Cancelled, Outcome
 from taskflow.attempt import Attempt
-from taskflow.child import Reply
 from taskflow.clock import Clock
-from taskflow.codec import encode_result
-from taskflow.context import TaskContext, current_context
-from taskflow.decide import SUCCEEDED, Decision, decide, obey
 from taskflow.errors import TaskArgumentError
 from taskflow.outbox import Outbox
 from taskflow.puller import Puller
-from taskflow.record import AttemptRecord, Committed, LogLine, TaskRecord
+from taskflow.record import Committed, TaskRecord
+from taskflow.recorder import Recorder, misfit
 from taskflow.registry import Registry
-from taskflow.states import FINAL, TIMED, Event, TaskStatus, next_status
+from taskflow.states import FINAL, TIMED, Event, TaskStatus
 from taskflow.stores.base import Store
 
 log = logging.getLogger(__name__)
@@ -43,9 +40,8 @@ class Dispatcher:
         store: Store,
         outbox: Outbox,
         lanes: Mapping[str, Lane],
+        recorder: Recorder,
         clock: Clock,
-        draw: Callable[[], float],
-        max_crashes: int,
         max_result_bytes: int,
         on_due: Callable[[float], None],
     ) -> None:
@@ -55,17 +51,14 @@ class Dispatcher:
         self._outbox = outbox
         self._lanes = lanes
         self._clock = clock
-        self._draw = draw
-        self._max_crashes = max_crashes
+        self.recorder = recorder
         self._max_result_bytes = max_result_bytes
         self._on_due = on_due
         #: The tasks this instance holds, by id.
         self.live: dict[str, Attempt] = {}
         #: Tasks that failed here and wait for their next attempt: id -> when.
         self.retrying: dict[str, float] = {}
-        self.puller = Puller(
-            lanes, registry, store, clock, launch=self._launch, idle=self._notice
-        )
+        self.puller = Puller(lanes, registry, store, clock, launch=self._launch, idle=self._notice)
         self.stopping = False
         #: Writes that were refused because somebody else held the task by then.
         self.superseded = 0
@@ -75,45 +68,41 @@ class Dispatcher:
     # -- in --------------------------------------------------------------------------------
 
     def submit(self, attempts: Sequence[Attempt]) -> asyncio.Future[None]:
-        """Commit new tasks and start them; the future is done when they are on disk."""
-        records = []
+        """Commit new tasks and start them; the future is done when they are on disk.
+
+        While the store is prompt, tasks start as their commit does, so that a short one is written
+        once, with its end. A task that must not run unless it is stored waits for the commit.
+        """
+        prompt = self._outbox.is_prompt
+        records = [attempt.record for attempt in attempts]
+        future = self._outbox.submit(records, functools.partial(self._settled, attempts))
         for attempt in attempts:
-            record = attempt.record
-            records.append(record)
-            attempt.dispatcher = self
-            if record.status is TaskStatus.PENDING and self._has_room(record.lane):
-                record.owner = self.instance
-                if record.idempotency_key is None:
-                    self.live[record.task_id] = attempt
-        return self._outbox.submit(records, functools.partial(self._settled, attempts))
+            self._admit(attempt, at_once=prompt)
+        return future
 
     def submit_eager(self, attempt: Attempt) -> asyncio.Future[None]:
-        """As `submit`, but start at once where there is a place; it is stored all the same.
-
-        A task with an idempotency key may be there already, so that only the store can tell
-        whether it is to be run: it is never started before it is committed.
-        """
-        record = attempt.record
-        if (
-            record.status is not TaskStatus.PENDING
-            or record.idempotency_key is not None
-            or self.stopping
-            or not self._has_room(record.lane)
-        ):
-            return self.submit((attempt,))
-        attempt.dispatcher = self
-        record.owner = self.instance
-        self.live[record.task_id] = attempt
-        future = self._outbox.submit([record], lambda _committed: None)
-        self._enter(attempt)
+        """As `submit`, and start at once whatever the store does."""
+        future = self._outbox.submit([attempt.record], functools.partial(self._settled, (attempt,)))
+        self._admit(attempt, at_once=True)
         return future
+
+    def _admit(self, attempt: Attempt, *, at_once: bool) -> None:
+        """Give a new task a place in its lane, or leave it on disk for whoever has one."""
+        record = attempt.record
+        attempt.dispatcher = self
+        if record.status is not TaskStatus.PENDING or not self._has_room(record.lane):
+            return
+        record.owner = self.instance
+        if record.idempotency_key is not None:
+            return  # only the store can tell whether it is new
+        self.live[record.task_id] = attempt
+        if at_once and not record.at_most_once:
+            self._enter(attempt)
 
     def _has_room(self, lane: str) -> bool:
         # What already waits on disk goes first.
         return (
-            not self.stopping
-            and not self.puller.has_backlog(lane)
-            and self._lanes[lane].reserve()
+            not self.stopping and not self.puller.has_backlog(lane) and self._lanes[lane].reserve()
         )
 
     def _notice(self) -> None:
@@ -124,26 +113,39 @@ class Dispatcher:
         for attempt in attempts:
             record = attempt.record
             if committed is None or record.task_id in committed.duplicates:
-                if record.owner is not None:
-                    self._lanes[record.lane].release()
-                    if record.idempotency_key is None:
-                        del self.live[record.task_id]
+                self._withdraw(attempt)
                 continue
-            revived = committed.revived.get(record.task_id)
-            if revived is not None:
-                record.lease, record.attempt, record.max_attempts = revived
-            self._registry.keep(record.task_id, attempt.definition)
+            if not attempt.definition.findable:
+                self._registry.keep(record.task_id, attempt.definition)
+            if record.idempotency_key is not None and record.task_id in committed.revived:
+                record.lease, record.attempt, record.max_attempts = committed.revived[
+                    record.task_id
+                ]
+            if attempt.entered:
+                continue
             if record.owner is not None:
                 self.live[record.task_id] = attempt
                 self._enter(attempt)
-            elif record.run_at is not None:
-                self._on_due(record.run_at)
+            elif record.status is TaskStatus.SCHEDULED:
+                self._on_due(record.run_at or 0.0)
             else:
                 self.puller.expect(record.lane)
         self._notice()
 
+    def _withdraw(self, attempt: Attempt) -> None:
+        """The task is not stored, or not by us: it must not run, or not go on."""
+        record = attempt.record
+        if attempt.entered:
+            if self.live.get(record.task_id) is attempt:
+                attempt.superseded = True
+                self._lanes[record.lane].cancel(attempt)
+        elif record.owner is not None:
+            self._lanes[record.lane].release()
+            self.live.pop(record.task_id, None)
+
     def _enter(self, attempt: Attempt) -> None:
         """Give an attempt that has a reservation to its lane."""
+        attempt.entered = True
         lane = self._lanes[attempt.record.lane]
         if attempt.cancelled:
             lane.release()
@@ -160,7 +162,7 @@ class Dispatcher:
 
     def record_start(self, attempt: Attempt, proceed: Callable[[], None]) -> bool:
         """Commit that the task runs, then let it run (for tasks that may run only once)."""
-        self._mark_started(attempt)
+        self.recorder.mark_started(attempt)
 
         async def commit() -> None:
             await self._outbox.flush()
@@ -169,113 +171,18 @@ class Dispatcher:
         attempt.handle = asyncio.ensure_future(commit())
         return True
 
-    def started(self, attempt: Attempt) -> None:
-        """The attempt has its slot and starts now."""
-        record = attempt.record
-        attempt.begun = True
-        if record.status is not TaskStatus.RUNNING:
-            self._mark_started(attempt)
-        context = attempt.context
-        if context is not None:
-            context.run(
-                current_context.set,
-                TaskContext(
-                    record.task_id, record.func_name, record.attempt, attempt, self._write_line
-                ),
-            )
-
-    def _mark_started(self, attempt: Attempt) -> None:
-        record = attempt.record
-        record.status = next_status(record.status, Event.START)
-        record.attempt += 1
-        record.started_at = self._clock.now()
-        record.instance = self.instance
-        record.error = record.stacktrace = None
-        self._outbox.touch(record)
-
     def ended(self, attempt: Attempt, outcome: Outcome) -> None:
-        """The attempt ended: decide what that means, and record it."""
+        """The attempt ended: record what that means, and see to what follows."""
         record = attempt.record
-        if attempt.superseded:
-            self._let_go(record)
-            return
-        decision = self._decide(attempt, outcome)
-        now = self._clock.now()
-        record.status = next_status(record.status, decision.event)
-        record.error = decision.error
-        record.stacktrace = decision.stacktrace
-        record.owner = None
-        if decision is not SUCCEEDED:
-            self._after_trouble(attempt, decision, outcome, now)
-        if record.status in FINAL:
-            record.ended_at = now
-            self._registry.forget(record.task_id)
-        self._outbox.touch_end(record)
+        if not attempt.superseded:
+            decision = self.recorder.end(attempt, outcome, stopping=self.stopping)
+            if record.status in FINAL:
+                self._registry.forget(record.task_id)
+            elif decision.run_at is not None:
+                if decision.event is Event.RETRY:
+                    self.retrying[record.task_id] = decision.run_at
+                self._on_due(decision.run_at)
         self._let_go(record)
-
-    def _decide(self, attempt: Attempt, outcome: Outcome) -> Decision:
-        record = attempt.record
-        policy = attempt.definition.policy
-        if type(outcome) is Returned:
-            value = outcome.value
-            if type(value) is not Reply:
-                record.result, record.result_error = encode_result(value, self._max_result_bytes)
-                return SUCCEEDED
-            for at, level, message in value.lines:
-                self._outbox.add_log(LogLine(record.task_id, record.attempt, at, level, message))
-            record.result, record.result_error = value.result, value.result_error
-            if value.misfit is not None:
-                return Decision(Event.FAIL, "failed", _misfit(value.misfit))
-            if value.wish is not None:
-                now = self._clock.now()
-                return obey(value.wish, record, policy, now=now, draw=self._draw)
-            if value.failure is not None:
-                outcome = Raised(value.failure)
-        return decide(
-            outcome,
-            record,
-            policy,
-            now=self._clock.now(),
-            draw=self._draw,
-            max_crashes=self._max_crashes,
-            stopping=self.stopping and not attempt.revoked,
-            started=attempt.begun,
-        )
-
-    def _after_trouble(
-        self, attempt: Attempt, decision: Decision, outcome: Outcome, now: float
-    ) -> None:
-        """Bookkeeping of everything but a plain success."""
-        record = attempt.record
-        if decision.crashed:
-            record.crashes += 1
-        if record.status not in FINAL:
-            # The next attempt will overwrite the row, so that this one goes into the history.
-            self._outbox.add_attempt(
-                AttemptRecord(
-                    task_id=record.task_id,
-                    number=0,
-                    started_at=record.started_at or now,
-                    ended_at=now,
-                    outcome=decision.outcome,
-                    error=decision.error,
-                    stacktrace=decision.stacktrace,
-                    instance=record.instance,
-                )
-            )
-            record.started_at = None
-            record.run_at = decision.run_at
-        if not decision.spent:
-            record.attempt -= 1
-        if decision.run_at is not None:
-            if decision.event is Event.RETRY:
-                self.retrying[record.task_id] = decision.run_at
-            self._on_due(decision.run_at)
-        _report(record, decision, outcome)
-
-    def _write_line(self, context: TaskContext, level: str, message: str) -> None:
-        now = self._clock.now()
-        self._outbox.add_log(LogLine(context.task_id, context.attempt, now, level, message))
 
     def _let_go(self, record: TaskRecord) -> None:
         """This instance is done with the task, for now or for good."""
@@ -317,7 +224,7 @@ class Dispatcher:
             try:
                 args, kwargs = definition.codec.decode(record.args)
             except TaskArgumentError as error:
-                self._give_up(record, _misfit(str(error)))
+                self._give_up(record, misfit(str(error)))
                 return
         if definition.lane != record.lane:
             # The code moved the function to another lane since; the claim was bounded, so this is.
@@ -331,18 +238,13 @@ class Dispatcher:
 
     def _give_up(self, record: TaskRecord, problem: str) -> None:
         self._lanes[record.lane].release()
-        record.status = next_status(record.status, Event.FAIL)
-        record.error = problem
-        record.ended_at = self._clock.now()
-        record.owner = None
-        self._outbox.touch_end(record)
-        log.error("task %s (%s) failed: %s", record.func_name, record.task_id, problem)
+        self.recorder.give_up(record, problem)
         self._let_go(record)
 
     # -- from people -----------------------------------------------------------------------
 
     async def cancel(self, task_id: str) -> TaskStatus | None:
-        """Cancel a task that waits anywhere or runs here; its status afterwards, None if unknown."""
+        """Cancel a task that waits, or runs here; its status afterwards, None if unknown."""
         attempt = self.live.get(task_id)
         if attempt is None:
             status = await self._store.cancel(task_id, self._clock.now())
@@ -413,41 +315,5 @@ class Dispatcher:
 
     def _hand_back(self, attempt: Attempt) -> None:
         """It has not started: anybody may take it."""
-        record = attempt.record
-        record.status = next_status(record.status, Event.HAND_BACK)
-        record.owner = None
-        self._outbox.touch_end(record)
-        self._let_go(record)
-
-
-def _misfit(problem: str) -> str:
-    return f"the stored arguments no longer fit: {problem}"
-
-
-def _report(record: TaskRecord, decision: Decision, outcome: Outcome) -> None:
-    """Failures belong in the log of the app, where everything that watches logs can see them."""
-    match decision.event:
-        case Event.FAIL:
-            error = outcome.failure.exception if isinstance(outcome, Raised) else None
-            log.error(
-                "task %s (%s) failed after %d attempts: %s%s",
-                record.func_name,
-                record.task_id,
-                record.attempt,
-                record.error,
-                f"\n{record.stacktrace}" if error is None and record.stacktrace else "",
-                exc_info=error,
-            )
-        case Event.RETRY:
-            log.warning(
-                "task %s (%s) failed in attempt %d of %d and will be tried again: %s",
-                record.func_name,
-                record.task_id,
-                record.attempt,
-                record.max_attempts,
-                record.error,
-            )
-        case Event.INTERRUPT:
-            log.error("task %s (%s) was interrupted", record.func_name, record.task_id)
-        case _:
-            log.debug("task %s (%s): %s", record.func_name, record.task_id, decision.event)
+        self.recorder.hand_back(attempt.record)
+        self._let_go(attempt.record)

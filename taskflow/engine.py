@@ -18,6 +18,7 @@ from executors.base import Lane
 from taskflow.clock import Clock
 from taskflow.dispatcher import Dispatcher
 from taskflow.outbox import Outbox
+from taskflow.recorder import Recorder
 from taskflow.registry import Registry
 from taskflow.service import Service
 from taskflow.services import Pruner, Timer, Watch
@@ -64,19 +65,26 @@ class Engine:
             clock,
             enqueue_timeout=settings.enqueue_timeout,
             eager_ends=settings.io_workers + settings.cpu_workers,
-            on_refused=lambda ids: self.dispatcher.refused(ids),
+            on_refused=self._refused,
+        )
+        recorder = Recorder(
+            instance=self.instance,
+            outbox=self.outbox,
+            clock=clock,
+            draw=random.random,
+            max_crashes=settings.max_crashes,
+            max_result_bytes=settings.max_result_bytes,
         )
         self.dispatcher = Dispatcher(
             instance=self.instance,
             registry=registry,
             store=store,
             outbox=self.outbox,
+            recorder=recorder,
             lanes=self.lanes,
             clock=clock,
-            draw=random.random,
-            max_crashes=settings.max_crashes,
             max_result_bytes=settings.max_result_bytes,
-            on_due=lambda moment: self.timer.due_at(moment),
+            on_due=self._due,
         )
         self.timer = Timer(store, self.dispatcher.puller, clock, self.outbox.flush)
         self.watch = Watch(store, self.dispatcher.puller, clock, rerun=rerun)
@@ -88,6 +96,14 @@ class Engine:
         )
         self._services: tuple[Service, ...] = (self.timer, self.watch, self.pruner)
         self._running = False
+
+    # The outbox is there before the dispatcher, and the dispatcher before the timer.
+
+    def _refused(self, task_ids: frozenset[str]) -> None:
+        self.dispatcher.refused(task_ids)
+
+    def _due(self, moment: float) -> None:
+        self.timer.due_at(moment)
 
     async def open(self) -> None:
         """Open the store and the lanes: tasks added from now on are stored and run."""

@@ -54,7 +54,9 @@ class TaskHandle(Generic[R]):
         if record.status is not TaskStatus.SUCCESS:
             raise TaskFailedError(self.task_id, record.status, record.error)
         if record.result_error is not None:
-            raise ResultUnavailableError(f"task {self.task_id} succeeded, but {record.result_error}")
+            raise ResultUnavailableError(
+                f"task {self.task_id} succeeded, but {record.result_error}"
+            )
         if record.result is None:
             return cast("R", None)
         return cast("R", decode_result(record.result, self._function))

@@ -14,10 +14,11 @@ def new_task_id(now: float, random_bits: RandomBits) -> str:
 
     Ids made one after the other sort next to each other, so that an index on them grows at its end.
     """
-    text = f"{int(now * 1000) << 80 | 7 << 76 | random_bits(74) | 1 << 74:032x}"
-    # The variant bits 10 lie at the top of the fourth group.
-    variant = "89ab"[int(text[16], 16) & 3]
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{variant}{text[17:20]}-{text[20:]}"
+    time = f"{int(now * 1000):012x}"
+    bits = random_bits(74)
+    # Version 7 and the variant bits 10 stand at the top of the third and the fourth group.
+    third, fourth = 0x7000 | bits & 0xFFF, 0x8000 | bits >> 12 & 0x3FFF
+    return f"{time[:8]}-{time[8:]}-{third:x}-{fourth:x}-{bits >> 26:012x}"
 
 
 def keyed_task_id(func_name: str, key: str) -> str:

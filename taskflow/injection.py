@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import logging
 import typing
 from collections.abc import Callable, MutableMapping
 from typing import TYPE_CHECKING, Any
@@ -17,18 +18,21 @@ from weakref import WeakKeyDictionary
 
 import fastapi.dependencies.utils as fastapi_dependencies
 from fastapi import BackgroundTasks
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskflow.background import ManagedBackgroundTasks
+from taskflow.errors import StoreUnavailableError
 
 if TYPE_CHECKING:
     from taskflow.manager import TaskManager
+
+log = logging.getLogger(__name__)
 
 
 class ServedRequest:
     """The request being served, and the manager of its app."""
 
-    __slots__ = ("auto_install", "manager", "scope")
+    __slots__ = ("auto_install", "manager", "scope", "tasks")
 
     def __init__(
         self, manager: TaskManager, scope: MutableMapping[str, Any], auto_install: bool
@@ -36,6 +40,8 @@ class ServedRequest:
         self.manager = manager
         self.scope = scope
         self.auto_install = auto_install
+        #: What was handed out and must be on disk before the response starts.
+        self.tasks: list[ManagedBackgroundTasks] = []
 
 
 _served: contextvars.ContextVar[ServedRequest | None] = contextvars.ContextVar(
@@ -44,7 +50,10 @@ _served: contextvars.ContextVar[ServedRequest | None] = contextvars.ContextVar(
 
 
 class RequestMiddleware:
-    """Makes the manager known to everything that serves a request of this app."""
+    """Tells whatever serves a request which manager it has; holds the response until the commit.
+
+    A commit that fails turns the response, which has not started, into a 503.
+    """
 
     def __init__(self, app: ASGIApp, task_manager: TaskManager, auto_install: bool) -> None:
         self.app = app
@@ -55,12 +64,57 @@ class RequestMiddleware:
         if scope["type"] not in ("http", "websocket"):
             await self.app(scope, receive, send)
             return
-        await self.task_manager.ensure_started()
-        token = _served.set(ServedRequest(self.task_manager, scope, self.auto_install))
+        if not self.task_manager.is_running_here():
+            await self.task_manager.ensure_started()
+        served = ServedRequest(self.task_manager, scope, self.auto_install)
+        refused = False
+
+        async def send_when_committed(message: Message) -> None:
+            nonlocal refused
+            if served.tasks and message["type"] == "http.response.start":
+                refused = not await _commit(served.tasks)
+                if refused:
+                    await _send_unavailable(send)
+            if not refused:
+                await send(message)
+
+        token = _served.set(served)
         try:
-            await self.app(scope, receive, send)
+            await self.app(scope, receive, send_when_committed)
         finally:
             _served.reset(token)
+
+
+async def _commit(tasks: list[ManagedBackgroundTasks]) -> bool:
+    try:
+        for each in tasks:
+            await each.commit_for_response()
+    except StoreUnavailableError as error:
+        log.error("answered 503, because the tasks of the request could not be stored: %s", error)
+        return False
+    return True
+
+
+async def _send_unavailable(send: Send) -> None:
+    body = b'{"detail":"the task could not be stored; try again later"}'
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", b"1"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def tasks_of_request(
+    manager: TaskManager, scope: MutableMapping[str, Any]
+) -> ManagedBackgroundTasks:
+    """Tasks that the response of this request waits for."""
+    served = _served.get()
+    tasks = ManagedBackgroundTasks.of_request(manager, scope, held=served is not None)
+    if served is not None:
+        served.tasks.append(tasks)
+    return tasks
 
 
 def background_tasks() -> BackgroundTasks:
@@ -68,7 +122,7 @@ def background_tasks() -> BackgroundTasks:
     served = _served.get()
     if served is None or not (served.auto_install or _asks_for_managed(served.scope)):
         return BackgroundTasks()
-    return ManagedBackgroundTasks.of_request(served.manager, served.scope)
+    return tasks_of_request(served.manager, served.scope)
 
 
 def install() -> None:

@@ -14,15 +14,13 @@ from collections import deque
 from collections.abc import Callable
 
 from taskflow.clock import Clock
+from taskflow.commit_group import Group, Settled, Submission, as_store_error, fail_future
 from taskflow.errors import StoreError, StoreUnavailableError
 from taskflow.record import (
     AttemptRecord,
-    Batch,
     Committed,
     LogLine,
     TaskRecord,
-    insert_row,
-    update_row,
 )
 from taskflow.states import Event, can, next_status
 from taskflow.stores.base import Store
@@ -32,82 +30,11 @@ log = logging.getLogger(__name__)
 #: Seconds that a start or an end may wait for company. A crash repeats what ended meanwhile.
 LAZY_DELAY = 0.004
 #: At most so many rows in one transaction, so that nobody waits long behind a crowd.
-MOST_ROWS = 2000
+MOST_ROWS = 512
+#: A commit that takes longer than so many seconds is no longer taken for granted.
+SLOW = 0.05
 #: Seconds between two tries while the store is away.
 PAUSE = (0.05, 1.0)
-
-
-#: Told what the store said, or None if the tasks were not stored. Called exactly once.
-Settled = Callable[[Committed | None], None]
-
-
-class Submission:
-    """New tasks that are committed together, and the promise that they are."""
-
-    __slots__ = ("expires", "future", "records", "settled")
-
-    def __init__(
-        self,
-        records: list[TaskRecord],
-        future: asyncio.Future[None],
-        expires: float,
-        settled: Settled,
-    ) -> None:
-        self.records = records
-        self.future = future
-        self.expires = expires
-        self.settled = settled
-
-    def succeed(self, committed: Committed) -> None:
-        """Tell the caller first, so that its response goes out before its tasks start."""
-        self.future.set_result(None)
-        self.settled(committed)
-
-    def fail(self, error: StoreError) -> None:
-        """The tasks are not stored, or whoever waited has been told so."""
-        if not self.future.done():
-            _fail(self.future, error)
-            self.settled(None)
-
-
-class _Group:
-    """What one commit takes along."""
-
-    __slots__ = ("attempts", "flushers", "logs", "submissions", "touched")
-
-    def __init__(
-        self,
-        submissions: list[Submission],
-        touched: list[TaskRecord],
-        attempts: list[AttemptRecord],
-        logs: list[LogLine],
-    ) -> None:
-        self.submissions = submissions
-        self.touched = touched
-        self.attempts = attempts
-        self.logs = logs
-        self.flushers: list[asyncio.Future[None]] = []
-
-    def batch(self) -> Batch:
-        """The rows, as the records are at this moment."""
-        batch = Batch(
-            updates=[update_row(record) for record in self.touched],
-            attempts=self.attempts,
-            logs=self.logs,
-        )
-        for submission in self.submissions:
-            for record in submission.records:
-                rows = batch.inserts if record.idempotency_key is None else batch.keyed
-                rows.append(insert_row(record))
-        return batch
-
-    def without_submissions(self) -> list[Batch]:
-        """Everything but the submissions, one by one."""
-        return [
-            *(Batch(updates=[update_row(record)]) for record in self.touched),
-            *(Batch(attempts=[attempt]) for attempt in self.attempts),
-            *(Batch(logs=[line]) for line in self.logs),
-        ]
 
 
 class Outbox:
@@ -129,7 +56,11 @@ class Outbox:
         self._eager_ends = eager_ends
         self._on_refused = on_refused
         self._submissions: deque[Submission] = deque()
-        self._in_flight: _Group | None = None
+        self._in_flight: Group | None = None
+        #: When the commit under way began.
+        self._began = 0.0
+        #: New tasks that no commit has taken along yet: their insert will say all there is to say.
+        self._unborn: set[TaskRecord] = set()
         self._dirty: dict[TaskRecord, None] = {}
         self._attempts: list[AttemptRecord] = []
         self._logs: deque[LogLine] = deque()
@@ -152,9 +83,7 @@ class Outbox:
 
     # -- what others put in ------------------------------------------------------------------
 
-    def submit(
-        self, records: list[TaskRecord], settled: Settled
-    ) -> asyncio.Future[None]:
+    def submit(self, records: list[TaskRecord], settled: Settled) -> asyncio.Future[None]:
         """Commit new tasks at once; ``settled`` hears how that went.
 
         The future raises `StoreUnavailableError` if that takes longer than the enqueue timeout;
@@ -163,6 +92,7 @@ class Outbox:
         future: asyncio.Future[None] = self._loop.create_future()
         expires = self._clock.monotonic() + self._timeout
         self._submissions.append(Submission(records, future, expires, settled))
+        self._unborn.update(records)
         self._work.set()
         if self._expiry is None:
             self._expiry = self._loop.call_later(self._timeout, self._expire)
@@ -170,9 +100,10 @@ class Outbox:
 
     def touch(self, record: TaskRecord) -> None:
         """A task changed: write its row soon."""
-        self._dirty[record] = None
-        if self._lazy is None:
-            self._lazy = self._loop.call_later(LAZY_DELAY, self._wake)
+        if record not in self._unborn:
+            self._dirty[record] = None
+            if self._lazy is None:
+                self._lazy = self._loop.call_later(LAZY_DELAY, self._wake)
 
     def touch_end(self, record: TaskRecord) -> None:
         """An attempt ended: as `touch`, and at once when many ends are unwritten."""
@@ -227,7 +158,14 @@ class Outbox:
         for submission in (*under_way, *self._submissions):
             submission.fail(error)
         for future in self._flushers:
-            _fail(future, error)
+            fail_future(future, error)
+
+    @property
+    def is_prompt(self) -> bool:
+        """Whether the store is expected to take at once what is added now."""
+        return self.trouble is None and (
+            self._in_flight is None or self._clock.monotonic() - self._began < SLOW
+        )
 
     @property
     def empty(self) -> bool:
@@ -270,6 +208,7 @@ class Outbox:
         """Commit one group; False if the store is away, with everything kept that must be."""
         group = self._gather()
         self._in_flight = group
+        self._began = self._clock.monotonic()
         try:
             batch = group.batch()
             committed = await self._store.commit(batch) if batch else Committed()
@@ -295,21 +234,19 @@ class Outbox:
                 future.set_result(None)
         return True
 
-    def _gather(self) -> _Group:
+    def _gather(self) -> Group:
         submissions: list[Submission] = []
         rows = 0
         while self._submissions and rows < MOST_ROWS:
             submission = self._submissions.popleft()
             submissions.append(submission)
             rows += len(submission.records)
-            for record in submission.records:
-                # Its insert says everything that there is to say.
-                self._dirty.pop(record, None)
+            self._unborn.difference_update(submission.records)
         if self._lazy is not None:
             self._lazy.cancel()
             self._lazy = None
         logs = [self._logs.popleft() for _ in range(min(len(self._logs), MOST_ROWS))]
-        group = _Group(submissions, list(self._dirty), self._attempts, logs)
+        group = Group(submissions, list(self._dirty), self._attempts, logs)
         self._dirty.clear()
         self._attempts = []
         self._ends = 0
@@ -345,14 +282,14 @@ class Outbox:
             record.owner = None
             self.touch(record)
 
-    async def _isolate(self, group: _Group, error: Exception) -> None:
+    async def _isolate(self, group: Group, error: Exception) -> None:
         """Something in the group was refused: commit one by one, so that only that fails."""
         log.error("a group of writes was refused (%s); writing one by one", error)
         for submission in group.submissions:
             try:
-                committed = await self._store.commit(_Group([submission], [], [], []).batch())
+                committed = await self._store.commit(Group([submission], [], [], []).batch())
             except Exception as alone:
-                submission.fail(_as_store_error(alone))
+                submission.fail(as_store_error(alone))
             else:
                 await self._settle([submission], committed)
         for part in group.without_submissions():
@@ -364,7 +301,7 @@ class Outbox:
                 if committed.refused:
                     self._on_refused(committed.refused)
 
-    def _put_back(self, group: _Group) -> None:
+    def _put_back(self, group: Group) -> None:
         self._dirty = dict.fromkeys((*group.touched, *self._dirty))
         self._attempts = group.attempts + self._attempts
         self._logs.extendleft(reversed(group.logs))
@@ -384,6 +321,9 @@ class Outbox:
             if submission.expires <= now:
                 submission.fail(error)
         # Those not yet under way need not be written at all.
+        for submission in self._submissions:
+            if submission.future.done():
+                self._unborn.difference_update(submission.records)
         self._submissions = deque(s for s in self._submissions if not s.future.done())
         rest = [s.expires for s in waiting if not s.future.done()]
         if rest:
@@ -398,15 +338,3 @@ class Outbox:
         if self.trouble is not None:
             log.warning("the store can be written again")
             self.trouble = None
-
-
-def _fail(future: asyncio.Future[None], error: StoreError) -> None:
-    if not future.done():
-        future.set_exception(error)
-        future.exception()  # a caller that went away must not cause a warning
-
-
-def _as_store_error(error: Exception) -> StoreError:
-    if isinstance(error, StoreError):
-        return error
-    return StoreError(f"{type(error).__name__}: {error}")

@@ -43,8 +43,10 @@ class Puller:
         self._clock = clock
         self._launch = launch
         self._idle = idle
-        #: Lanes that may have tasks on disk which nobody owns.
-        self._backlog: set[str] = set()
+        #: Lanes that may have tasks on disk which nobody owns ...
+        self._suspected: set[str] = set()
+        #: ... and those that certainly had some when this was last looked at.
+        self._known: set[str] = set()
         self._rounds: dict[str, asyncio.Task[None]] = {}
         self._open = False
 
@@ -63,25 +65,27 @@ class Puller:
     @property
     def busy(self) -> bool:
         """Whether something is being taken, or may still be there to take."""
-        return bool(self._rounds) or (self._open and bool(self._backlog))
+        return bool(self._rounds) or (self._open and bool(self._suspected))
 
     def has_backlog(self, lane: str) -> bool:
-        """Whether tasks of this lane may wait on disk: they go before newer ones."""
-        return lane in self._backlog
+        """Whether tasks of this lane wait on disk: they go before newer ones."""
+        return lane in self._known
 
     def expect(self, lane: str) -> None:
         """There is something on disk for this lane."""
-        self._backlog.add(lane)
+        self._known.add(lane)
+        self._suspected.add(lane)
         self._pull(lane)
 
     def expect_all(self) -> None:
         """There may be something on disk for any lane."""
         for name in self._lanes:
-            self.expect(name)
+            self._suspected.add(name)
+            self._pull(name)
 
     def room_in(self, name: str) -> None:
         """A call of this lane ended: fetch more when the waiting room is half empty."""
-        if name in self._backlog:
+        if name in self._suspected:
             lane = self._lanes[name]
             if lane.waiting <= lane.room // 2:
                 self._pull(name)
@@ -107,11 +111,12 @@ class Puller:
         while self._open and lane.free > 0:
             wanted = min(lane.free, MOST_CLAIMED)
             # Whatever comes to disk from here on is seen by the next round.
-            self._backlog.discard(name)
-            full = await self._claim(lane, wanted)
-            if full:
-                self._backlog.add(name)
-            elif name not in self._backlog:
+            self._suspected.discard(name)
+            self._known.discard(name)
+            if await self._claim(lane, wanted):
+                self._suspected.add(name)
+                self._known.add(name)
+            elif name not in self._suspected:
                 return
 
     async def _claim(self, lane: Lane, wanted: int) -> bool:
@@ -123,7 +128,7 @@ class Puller:
                 lane.name, wanted, self._registry.names, self._clock.now()
             )
         except BaseException:
-            self._backlog.add(lane.name)
+            self._suspected.add(lane.name)
             raise
         finally:
             for _ in range(places - len(claimed)):

@@ -79,7 +79,7 @@ class Registry:
 
     def find(self, task_id: str, name: str) -> TaskDefinition | None:
         """The definition for a stored task, if this process has it."""
-        known = self._declared.get(name) or self._local.get(task_id)
+        known = self._local.get(task_id) or self._declared.get(name)
         if known is None:
             adopted = self._adopted.get(name)
             known = adopted if adopted is not None and adopted.findable else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -101,6 +100,7 @@ class Pruner(Service):
 
     EVERY = 300.0
     SLICE = 500
+    PAUSE = 0.02
 
     def __init__(
         self, store: Store, clock: Clock, *, retention_days: float, retention_failed_days: float
@@ -118,6 +118,6 @@ class Pruner(Service):
     async def turn(self) -> float:
         now = self._clock.now()
         before = {status: now - age for status, age in self._ages.items()}
-        while await self._store.prune(before, self.SLICE):
-            await asyncio.sleep(0.02)  # others want to write, too
-        return self.EVERY
+        deleted = await self._store.prune(before, self.SLICE)
+        # Between two slices others want to write, too.
+        return self.PAUSE if deleted else self.EVERY

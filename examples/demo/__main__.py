@@ -33,9 +33,9 @@ def banner(settings: Settings) -> str:
 
 def main() -> None:
     """Print what runs where, and serve until a signal comes."""
-    # Imported here, so that worker processes, which import this module, do not build the app.
-    from examples.demo.app import app
-    from examples.demo.tasks import task_manager
+    # Worker processes import this module too and need no app.
+    from examples.demo.app import app  # noqa: PLC0415 - see above
+    from examples.demo.tasks import task_manager  # noqa: PLC0415 - see above
 
     print(banner(task_manager.settings), flush=True)
     uvicorn.run(app, host="127.0.0.1", port=config.PORT, log_level="warning")

@@ -1,4 +1,4 @@
-"""Figures over all tasks, counted at most once a second however many ask."""
+"""Figures over all tasks, counted once a second at most however many ask."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 #: Seconds for which an answer is good.
 FRESH = 1.0
+#: Making values takes at most this share of the time: the store has other readers to serve.
+SHARE = 0.1
 #: The stretch of time, in seconds, and the number of tasks that percentiles are taken over.
 WINDOW = 3600.0
 MOST_TASKS = 10_000
@@ -23,9 +25,10 @@ RECENT = (300.0, 60.0, 10.0, 1.0)
 
 
 class Shared(Generic[T]):
-    """A value that is costly to make: made for all who ask at a time, and kept for a moment.
+    """A value that is costly to make: made for all who ask at a time, and kept for a while.
 
-    A caller that goes away does not take the value from the others.
+    That is ``keep`` seconds, or longer for a value that took longer than a tenth of that. A caller
+    that goes away does not take the value from the others.
     """
 
     def __init__(
@@ -36,9 +39,10 @@ class Shared(Generic[T]):
         self._keep = keep
         self._making: asyncio.Task[T] | None = None
         self._made_at = -math.inf
+        self._good_for = keep
 
     async def get(self) -> T:
-        """The value, at most ``keep`` seconds old; raises what making it raises."""
+        """The value; raises what making it raises."""
         if self._making is None or (self._making.done() and not self._is_good(self._making)):
             self._making = asyncio.create_task(self._run(), name="taskflow-figures")
         return await asyncio.shield(self._making)
@@ -46,11 +50,13 @@ class Shared(Generic[T]):
     def _is_good(self, made: asyncio.Task[T]) -> bool:
         if made.cancelled() or made.exception() is not None:
             return False
-        return self._clock() - self._made_at < self._keep
+        return self._clock() - self._made_at < self._good_for
 
     async def _run(self) -> T:
+        began = self._clock()
         value = await self._make()
         self._made_at = self._clock()
+        self._good_for = max(self._keep, (self._made_at - began) / SHARE)
         return value
 
 
@@ -59,10 +65,25 @@ class Figures:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self.metrics = Shared(self._metrics, engine.clock.monotonic)
+        self._counted = Shared(self._count, engine.clock.monotonic)
         self.backlog = Shared(engine.store.backlog, engine.clock.monotonic)
 
-    async def _metrics(self) -> Metrics:
+    async def metrics(self) -> Metrics:
+        """All figures; what is counted may be a second old or more, the rest is as it is now."""
+        counted = await self._counted.get()
+        return counted.model_copy(
+            update={"superseded": self.engine.dispatcher.superseded, "store": self._store_state()}
+        )
+
+    def _store_state(self) -> StoreState:
+        trouble = self.engine.outbox.trouble
+        return StoreState(
+            url=self.engine.store.url,
+            ok=trouble is None,
+            trouble=None if trouble is None else str(trouble),
+        )
+
+    async def _count(self) -> Metrics:
         engine = self.engine
         await engine.settle()
         now = engine.clock.now()
@@ -70,7 +91,6 @@ class Figures:
         hour = await engine.store.window(now - WINDOW, MOST_TASKS)
         throughput = await self._throughput(now)
         counts = {status: counted.get(status, 0) for status in TaskStatus}
-        trouble = engine.outbox.trouble
         return Metrics(
             counts=counts,
             total=sum(counts.values()),
@@ -79,11 +99,7 @@ class Figures:
             run=percentiles(hour.runs),
             throughput_per_minute=throughput,
             superseded=engine.dispatcher.superseded,
-            store=StoreState(
-                url=engine.store.url,
-                ok=trouble is None,
-                trouble=None if trouble is None else str(trouble),
-            ),
+            store=self._store_state(),
         )
 
     async def _throughput(self, now: float) -> float:

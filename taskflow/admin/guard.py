@@ -13,9 +13,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import Depends, HTTPException, Request
+from fastapi.openapi.models import HTTPBase
 from fastapi.params import Depends as DependsMarker
-from fastapi.security import HTTPBasic
-from fastapi.security.http import HTTPBasicCredentials
+from fastapi.security.base import SecurityBase
 
 from taskflow.admin.locality import why_foreign
 from taskflow.admin.same_origin import is_json_or_empty, why_cross_site
@@ -41,16 +41,17 @@ class Guard:
     def __init__(self, auth: Auth, *, production: bool) -> None:
         #: Nobody is let in.
         self.closed = auth is None and production
+        who: list[Any]
         if auth is None:
-            who = Depends(Nobody() if production else LoopbackOnly())
+            who = [Depends(nobody if production else LoopbackOnly().check)]
         elif isinstance(auth, DependsMarker):
-            who = auth
+            who = [auth]
         elif callable(auth):
-            who = Depends(auth)
+            who = [Depends(auth)]
         else:
-            who = Depends(BasicPairs(_pairs(auth)))
+            who = [Depends(BasicScheme()), Depends(BasicPairs(_pairs(auth)).check)]
         #: For the router: who is asking first, then how.
-        self.dependencies: list[Any] = [who, Depends(from_own_page)]
+        self.dependencies: list[Any] = [*who, Depends(from_own_page)]
 
     def announce(self, path: str) -> None:
         """Say in the log that the admin is closed, if it is."""
@@ -58,11 +59,9 @@ class Guard:
             log.warning("the admin at %s is closed: TASKFLOW_ENV=production and no auth=", path)
 
 
-class Nobody:
+async def nobody() -> None:
     """Lets nobody in."""
-
-    async def __call__(self) -> None:
-        raise HTTPException(404)
+    raise HTTPException(404)
 
 
 class LoopbackOnly:
@@ -71,7 +70,7 @@ class LoopbackOnly:
     def __init__(self) -> None:
         self._told: set[str] = set()
 
-    async def __call__(self, request: Request) -> None:
+    async def check(self, request: Request) -> None:
         foreign = why_foreign(request.scope)
         if foreign is None:
             return
@@ -86,23 +85,32 @@ class LoopbackOnly:
         raise HTTPException(404)
 
 
-class BasicPairs(HTTPBasic):
-    """Lets in who knows one of the pairs, by HTTP Basic in UTF-8."""
+class BasicScheme(SecurityBase):
+    """Says in the schema of the app that user and password are needed; checks nothing."""
+
+    def __init__(self) -> None:
+        self.model = HTTPBase(scheme="basic")
+        self.scheme_name = "taskflow"
+
+    async def __call__(self) -> None:
+        return
+
+
+class BasicPairs:
+    """Lets in who knows one of the pairs, by HTTP Basic in UTF-8.
+
+    FastAPI's own HTTPBasic reads ASCII only.
+    """
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
-        super().__init__(scheme_name="taskflow", auto_error=False)
         self._known = [f"{user}:{password}".encode() for user, password in pairs]
 
-    async def __call__(  # type: ignore[override]  # the base class may answer None; this one raises
-        self, request: Request
-    ) -> HTTPBasicCredentials:
+    async def check(self, request: Request) -> None:
         given = _decode(request.headers.get("authorization", ""))
         # Every pair is compared, so that the time says nothing about which one came close.
         matches = [hmac.compare_digest(given, known) for known in self._known]
         if not any(matches):
             raise HTTPException(401, "user and password are needed", CHALLENGE)
-        user, _, _ = given.decode().partition(":")
-        return HTTPBasicCredentials(username=user, password="")
 
 
 async def from_own_page(request: Request) -> None:

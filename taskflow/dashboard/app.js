@@ -350,7 +350,7 @@ function link(change) {
 }
 
 function go(href, replace = false) {
-  history[replace ? "replaceState" : "pushState"](null, "", href);
+  history[replace ? "replaceState" : "pushState"](null, "", href === "?" ? location.pathname : href);
   arrive();
 }
 

@@ -37,9 +37,12 @@ LAYERS: dict[str, tuple[str, ...]] = {
     "stores": ("taskflow.stores",),
     "services": (
         "taskflow.attempt",
+        "taskflow.commit_group",
         "taskflow.dispatcher",
+        "taskflow.factory",
         "taskflow.outbox",
         "taskflow.puller",
+        "taskflow.recorder",
         "taskflow.services",
     ),
     "manager": (

@@ -29,7 +29,7 @@ RANDOM = {"os.urandom", "random", "secrets", "uuid.uuid1", "uuid.uuid4"}
 #: Modules that draw random numbers, each with its reason.
 DRAWS = {
     "taskflow/engine.py": "an instance needs a name of its own; draws the jitter that is handed on",
-    "taskflow/manager.py": "draws the ids that are handed on",
+    "taskflow/factory.py": "draws the ids that are handed on",
     "taskflow/stores/sqlite/gate.py": "spreads processes that wait for the same lock",
 }
 UNSAFE_MODULES = {"cloudpickle", "dill", "jsonpickle", "marshal", "pickle", "shelve"}

@@ -376,7 +376,7 @@ def test_an_eager_task_starts_before_the_route_returns(site: Site) -> None:
 def test_an_eager_task_of_a_plain_route_starts_too(site: Site) -> None:
     @site.app.post("/")
     def add(background_tasks: BackgroundTasks) -> None:
-        background_tasks.add_task(site.note, "eager", eager=True)
+        background_tasks.add_task(site.note, "eager", eager=True)  # type: ignore[call-arg]
 
     with TestClient(site.app) as client:
         client.post("/")

@@ -71,6 +71,7 @@ async def after_restart(
 
 
 async def until(manager: TaskManager, task_id: str, status: TaskStatus) -> TaskRecord:
+    record: TaskRecord | None = None
     for _ in range(1000):
         await manager.engine.settle()
         record = await manager.engine.store.get(task_id)
@@ -78,7 +79,7 @@ async def until(manager: TaskManager, task_id: str, status: TaskStatus) -> TaskR
         if record.status is status:
             return record
         await asyncio.sleep(0.01)
-    raise AssertionError(f"the task stays {record.status}: {record.error}")
+    raise AssertionError(f"it never became {status}: {record}")
 
 
 @pytest.mark.parametrize("kind", TYPED)
@@ -138,7 +139,7 @@ async def test_what_a_stop_cuts_short_goes_on_after_it_at_no_cost(db_path: Path)
     async def long() -> None:
         runs.append("run")
         started.set()
-        if len(runs) == 1:
+        if runs.count("run") == 1:
             await asyncio.sleep(3600)
 
     def thread() -> None:

@@ -246,18 +246,24 @@ async def test_an_empty_batch_changes_nothing(store: Store) -> None:
 # -- the fence ----------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("beside", [0, 1])
 @pytest.mark.parametrize("neighbours", [0, 3, 300])
 async def test_a_write_under_an_old_lease_is_refused_and_reported(
-    store: Store, neighbours: int
+    store: Store, neighbours: int, beside: int
 ) -> None:
-    held = [running(n) for n in range(neighbours + 1)]
+    held = [running(n, lease=5) for n in range(neighbours + 1)]
     await put(store, *held)
     late = held[0]
     late.lease -= 1
     for record in held:
         record.progress = "{}"
 
-    committed = await update(store, *held)
+    committed = await store.commit(
+        Batch(
+            inserts=[insert_row(task(1000 + n)) for n in range(beside)],
+            updates=[update_row(record) for record in held],
+        )
+    )
 
     assert committed.refused == {late.task_id}
     assert (await stored(store, late.task_id)).progress is None

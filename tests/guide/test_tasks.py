@@ -453,13 +453,13 @@ async def test_mistakes_are_errors_where_they_are_made(manager: TaskManager) -> 
 
     tasks = ManagedBackgroundTasks(manager)
     with pytest.raises(TaskArgumentError, match="email"):
-        tasks.add_task(send)
+        tasks.add_task(send)  # type: ignore[call-arg]  # that is the mistake
     with pytest.raises(TaskArgumentError, match="email"):
-        tasks.add_task(send, object())
+        tasks.add_task(send, object())  # type: ignore[arg-type]  # that is the mistake
     with pytest.raises(TaskOptionError, match="retries=-1"):
-        tasks.add_task(send, "a@b.c", retries=-1)
+        tasks.add_task(manager.options(send, retries=-1), "a@b.c")
     with pytest.raises(TaskOptionError, match="time zone"):
-        tasks.add_task(send, "a@b.c", run_at=datetime(2030, 1, 1))
+        tasks.add_task(manager.options(send, run_at=datetime(2030, 1, 1)), "a@b.c")
     for wrong in ({"retries": -1}, {"lane": "gpu"}, {"timeout": 0}, {"backoff": 0.5}):
         with pytest.raises(TaskDefinitionError, match=next(iter(wrong))):
             manager.task(**wrong)(print)

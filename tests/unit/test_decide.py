@@ -198,6 +198,4 @@ def test_an_exception_whose_str_raises_still_has_an_error() -> None:
         def __str__(self) -> str:
             raise RuntimeError("no")
 
-    assert decided(raised(Nasty())).error == (
-        "Nasty: <str() of the exception raised RuntimeError>"
-    )
+    assert decided(raised(Nasty())).error == ("Nasty: <str() of the exception raised RuntimeError>")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import time
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -186,6 +188,44 @@ async def test_a_stopped_worker_with_a_large_argument_does_not_block_the_loop(
     assert await call.outcome() == Returned(8_000_000)
 
 
+async def test_a_signal_from_the_keyboard_does_not_reach_the_work(bench: Bench) -> None:
+    lane = await process_lane(bench)
+    call = await bench.hold(lane, "busy")
+
+    os.kill(lane.workers()[0].pid, signal.SIGINT)
+    bench.open("busy")
+
+    assert await call.outcome() == Returned("busy")
+
+
+async def test_a_signal_the_program_ignores_is_not_ignored_by_its_workers(bench: Bench) -> None:
+    before = signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    try:
+        lane = await process_lane(bench)
+        call = await bench.hold(lane, "busy")
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+    os.kill(lane.workers()[0].pid, signal.SIGUSR1)
+
+    assert await call.outcome() == WorkerLost("SIGUSR1")
+
+
+async def test_an_idle_worker_keeps_nothing_of_its_last_call_alive(bench: Bench) -> None:
+    lane = await process_lane(bench)
+
+    class Weak(Told):
+        __slots__ = ("__weakref__",)
+
+    call = Weak(work.add, 1)
+    lane.submit(call)
+    await call.outcome()
+    gone = weakref.ref(call)
+    del call
+
+    await until(lambda: gc.collect() >= 0 and gone() is None)
+
+
 # -- dying -----------------------------------------------------------------------------------------
 
 DYING: list[tuple[Callable[..., object], tuple[int, ...], str]] = [
@@ -244,6 +284,20 @@ async def test_a_call_sent_to_a_worker_that_was_killed_just_then_runs_in_another
         for worker in lane.workers():
             os.kill(worker.pid, signal.SIGKILL)
         assert await bench.run(lane, work.add, number) == Returned(number)
+
+
+async def test_an_answer_counts_even_if_the_death_is_heard_of_first(bench: Bench) -> None:
+    lane = await process_lane(bench)
+    await lane.warm()
+    pid = lane.workers()[0].pid
+    call = Told(work.answer_and_die)
+    lane.submit(call)
+
+    while alive(pid):  # on purpose without giving the loop a chance to listen meanwhile
+        time.sleep(0.01)  # noqa: ASYNC251
+    time.sleep(0.1)  # noqa: ASYNC251
+
+    assert await call.outcome() == Returned("last words")
 
 
 async def test_what_a_worker_started_dies_with_it(bench: Bench) -> None:

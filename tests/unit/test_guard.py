@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from starlette.datastructures import Headers
 
-from taskflow.admin.guard import BasicPairs, Guard
+from taskflow.admin.guard import BasicScheme, Guard
 from taskflow.admin.locality import host_name, is_loopback_name, why_foreign
 from taskflow.admin.same_origin import is_json_or_empty, why_cross_site
 from taskflow.errors import SettingsError
@@ -97,18 +97,21 @@ def test_two_hosts_and_no_host_are_foreign() -> None:
     "header",
     [
         "forwarded",
-        "x_forwarded_for",
-        "x_forwarded_host",
-        "x_forwarded_proto",
-        "x_forwarded",
-        "x_real_ip",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+        "x-forwarded",
+        "x-real-ip",
         "via",
-        "cf_connecting_ip",
-        "true_client_ip",
+        "cf-connecting-ip",
+        "true-client-ip",
     ],
 )
 def test_any_forwarding_header_is_foreign_whatever_it_says(header: str) -> None:
-    foreign = why_foreign(scope(**{header: "127.0.0.1"}))
+    request = scope()
+    request["headers"].append((header.encode(), b"127.0.0.1"))
+
+    foreign = why_foreign(request)
 
     assert foreign is not None
     assert foreign.kind == "proxy"
@@ -227,5 +230,5 @@ def test_the_message_about_a_wrong_pair_does_not_tell_the_password() -> None:
 def test_pairs_are_basic_auth(auth: Any) -> None:
     guard = Guard(auth, production=True)
 
-    assert isinstance(guard.dependencies[0].dependency, BasicPairs)
+    assert isinstance(guard.dependencies[0].dependency, BasicScheme)
     assert not guard.closed

@@ -27,7 +27,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
 _MOUNTS = Path("/proc/self/mountinfo")
 
 
-def check_path(path: Path) -> None:
+def check_path(path: Path, mounts: Path = _MOUNTS) -> None:
     """Raise `StoreError` if no database can live at ``path``; create the file if it is not there.
 
     A file made here can be read by its owner only.
@@ -39,7 +39,7 @@ def check_path(path: Path) -> None:
         raise StoreError(f"{directory} does not exist: create the directory first, for {path}")
     if not directory.is_dir():
         raise StoreError(f"{directory} is not a directory: {path} cannot be made in it")
-    _check_file_system(directory)
+    _check_file_system(directory, mounts)
     if not os.access(directory, os.W_OK | os.X_OK):
         raise StoreError(
             f"{directory} is not writable for this user: SQLite needs to make files beside {path}"
@@ -61,8 +61,8 @@ def check_path(path: Path) -> None:
         raise StoreError(f"{path} cannot be created: {error.strerror}") from None
 
 
-def _check_file_system(directory: Path) -> None:
-    kind = file_system(directory)
+def _check_file_system(directory: Path, mounts: Path) -> None:
+    kind = file_system(directory, mounts)
     if kind in NETWORK_FILE_SYSTEMS:
         raise StoreError(
             f"{directory} is on a network file system ({kind}), whose locks cannot be relied on: "

@@ -5,7 +5,6 @@ One thread writes, one reads; the event loop does neither.
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import socket
@@ -37,8 +36,6 @@ from taskflow.stores.sqlite.rows import to_record
 from taskflow.stores.sqlite.schema import check_library, connect, migrate
 from taskflow.stores.sqlite.writer import Writer
 
-log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 Row = tuple[Any, ...]
 Values = dict[str, Any]
@@ -67,6 +64,8 @@ class SQLiteStore:
         self._instance = ""
         self._writer: Writer | None = None
         self._reader: Reader | None = None
+        #: For what has to look at every task: a page must not wait behind it.
+        self._surveyor: Reader | None = None
         self._liveness: Liveness | None = None
         self._version = -1
         #: What an earlier commit may have written although it failed.
@@ -102,7 +101,7 @@ class SQLiteStore:
             )
             self._writer.start()
             await self._writer.call(register)
-            self._reader = Reader(self.path)
+            self._reader, self._surveyor = Reader(self.path), Reader(self.path)
             await self._fetch("SELECT 1 FROM tasks LIMIT 1")
         except BaseException:
             await self.close()
@@ -120,22 +119,20 @@ class SQLiteStore:
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None
-        reader, self._reader = self._reader, None
+        readers = (self._reader, self._surveyor)
+        self._reader = self._surveyor = None
         liveness, self._liveness = self._liveness, None
         private, self._private = self._private, None
         try:
-            if writer is not None and liveness is not None and liveness.held:
-                try:
-                    await writer.call(self._unregister, patience=0.2)
-                except StoreError as error:
-                    log.warning("could not say goodbye, the next to start will: %s", error)
+            if writer is not None:
+                registered = liveness is not None and liveness.held
+                await writer.stop(self._unregister if registered else None)
         finally:
             try:
-                if reader is not None:
-                    await reader.close()
+                for reader in readers:
+                    if reader is not None:
+                        await reader.close()
             finally:
-                if writer is not None:
-                    await writer.stop()
                 if liveness is not None:
                     liveness.close()
                 if private is not None:
@@ -149,10 +146,15 @@ class SQLiteStore:
             raise StoreUnavailableError(f"the store {self.url} is not open")
         return await self._writer.call(work)
 
-    async def _fetch(self, sql: str, values: Sequence[object] | Values = ()) -> list[Row]:
+    async def _fetch(self, sql: str, values: Sequence[Any] | Values = ()) -> list[Row]:
         if self._reader is None:
             raise StoreUnavailableError(f"the store {self.url} is not open")
         return await self._reader.fetch(sql, values)
+
+    async def _survey(self, sql: str, values: Sequence[Any] | Values = ()) -> list[Row]:
+        if self._surveyor is None:
+            raise StoreUnavailableError(f"the store {self.url} is not open")
+        return await self._surveyor.fetch(sql, values)
 
     # -- the write path ----------------------------------------------------------------------
 
@@ -244,14 +246,14 @@ class SQLiteStore:
         return [LogLine(*row) for row in rows]
 
     async def counts(self) -> dict[TaskStatus, int]:
-        rows = await self._fetch(queries.COUNTS)
+        rows = await self._survey(queries.COUNTS)
         return {TaskStatus(status): count for status, count in rows}
 
     async def backlog(self) -> dict[str, int]:
-        return dict(await self._fetch(queries.BACKLOG))
+        return dict(await self._survey(queries.BACKLOG))
 
     async def window(self, since: float, limit: int) -> Window:
-        rows = await self._fetch(queries.WINDOW, {"since": since, "limit": max(0, limit)})
+        rows = await self._survey(queries.WINDOW, {"since": since, "limit": max(0, limit)})
         return queries.figures(rows)
 
     # Last, because the name hides the built-in type from whatever follows it in the class.
@@ -259,7 +261,9 @@ class SQLiteStore:
         by_id = False
         if query.q is not None and len(query.q) >= queries.SHORTEST_ID:
             by_id = bool(await self._fetch(queries.HAS_ID, queries.id_range(query.q)))
-        rows = await self._fetch(*queries.page(query, by_id=by_id))
+        # A name that matches nothing is looked for in every task.
+        read = self._survey if query.q and not by_id else self._fetch
+        rows = await read(*queries.page(query, by_id=by_id))
         size = queries.page_size(query)
         cursor = queries.make_cursor(rows[size - 1][0]) if len(rows) > size else None
         return Page([to_record(row[1:]) for row in rows[:size]], cursor)

@@ -103,6 +103,7 @@ class Writer:
         self._gate: Gate | None = None
         self._identity: tuple[int, int] | None = None
         self._looked = 0.0
+        self._last_busy = 0.0
         self._log = _Log()
         self._hurry = False
         self._why_not = "is not open"
@@ -117,26 +118,30 @@ class Writer:
         FORKS.add(self)
         self._thread.start()
 
-    async def call(self, work: Work[T], patience: float | None = None) -> T:
-        """The result of ``work``; its errors are those of `taskflow.errors`.
-
-        ``patience`` replaces ``busy_timeout`` for this once.
-        """
-        if self._thread is None or self._hurry:
+    async def call(self, work: Work[T]) -> T:
+        """The result of ``work``; its errors are those of `taskflow.errors`."""
+        if self._thread is None:
             raise StoreUnavailableError(f"the store {self._path} {self._why_not}")
-        job = _Job(work, self._busy_timeout if patience is None else patience)
+        job = _Job(work, self._busy_timeout)
         self._jobs.put(job)
         result: T = await job.future
         return result
 
-    async def stop(self, patience: float = 2.0) -> None:
-        """Do what was handed over, without waiting for locks, and end the thread. Idempotent."""
+    async def stop(self, last: Work[None] | None = None, *, patience: float = 2.0) -> None:
+        """Do what was handed over and ``last``, then end the thread. Idempotent.
+
+        From now on nothing waits for locks. After ``patience`` seconds the thread is left alone.
+        """
         thread, self._thread = self._thread, None
         if thread is None:
             return
         self._hurry = True
         self._why_not = "is closed"
         FORKS.discard(self)
+        if last is not None:
+            job = _Job(last, 0.0)
+            job.future.add_done_callback(_report)
+            self._jobs.put(job)
         self._jobs.put(None)
         until = time.monotonic() + patience
         # Not an Event: this may run on another loop than the one that started the thread.
@@ -180,7 +185,11 @@ class Writer:
             self._checkpoint()
 
     def _attempt(self, job: _Job) -> object:
-        """Try until it works, fails for good, or its time is over; it is tried at least once."""
+        """Try until it works, fails for good, or its time is over."""
+        begin = time.monotonic()
+        if begin >= job.until and begin - self._last_busy < BUSY_SLICE:
+            # It has waited behind another one that met the same lock just now.
+            raise problems.locked(self._path, begin - job.since)
         while True:
             try:
                 return self._once(job.work)
@@ -191,7 +200,7 @@ class Writer:
                 raise StoreUnavailableError(
                     f"the store {self._path} is closed; nothing was written"
                 )
-            now = time.monotonic()
+            now = self._last_busy = time.monotonic()
             if now >= job.until:
                 raise problems.locked(self._path, now - job.since)
 
@@ -280,6 +289,11 @@ class Writer:
             log.warning("%s: could not tidy up the write-ahead log: %s", self._path, error)
         finally:
             gate.leave()
+
+
+def _report(last: asyncio.Future[None]) -> None:
+    if not last.cancelled() and (error := last.exception()) is not None:
+        log.warning("the next instance to start will tidy up after this one: %s", error)
 
 
 def _copy_log(connection: sqlite3.Connection, mode: str) -> int:

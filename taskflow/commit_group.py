@@ -1,0 +1,103 @@
+"""What one commit takes along: new tasks with whoever waits for them, changes, history, logs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from taskflow.errors import StoreError
+from taskflow.record import (
+    AttemptRecord,
+    Batch,
+    Committed,
+    LogLine,
+    TaskRecord,
+    insert_row,
+    update_row,
+)
+
+#: Told what the store said, or None if the tasks were not stored. Called exactly once.
+Settled = Callable[[Committed | None], None]
+
+
+class Submission:
+    """New tasks that are committed together, and the promise that they are."""
+
+    __slots__ = ("expires", "future", "records", "settled")
+
+    def __init__(
+        self,
+        records: list[TaskRecord],
+        future: asyncio.Future[None],
+        expires: float,
+        settled: Settled,
+    ) -> None:
+        self.records = records
+        self.future = future
+        self.expires = expires
+        self.settled = settled
+
+    def succeed(self, committed: Committed) -> None:
+        """Tell the caller first, so that its response goes out before its tasks start."""
+        self.future.set_result(None)
+        self.settled(committed)
+
+    def fail(self, error: StoreError) -> None:
+        """The tasks are not stored, or whoever waited has been told so."""
+        if not self.future.done():
+            fail_future(self.future, error)
+            self.settled(None)
+
+
+class Group:
+    """What one commit takes along."""
+
+    __slots__ = ("attempts", "flushers", "logs", "submissions", "touched")
+
+    def __init__(
+        self,
+        submissions: list[Submission],
+        touched: list[TaskRecord],
+        attempts: list[AttemptRecord],
+        logs: list[LogLine],
+    ) -> None:
+        self.submissions = submissions
+        self.touched = touched
+        self.attempts = attempts
+        self.logs = logs
+        self.flushers: list[asyncio.Future[None]] = []
+
+    def batch(self) -> Batch:
+        """The rows, as the records are at this moment."""
+        batch = Batch(
+            updates=[update_row(record) for record in self.touched],
+            attempts=self.attempts,
+            logs=self.logs,
+        )
+        for submission in self.submissions:
+            for record in submission.records:
+                rows = batch.inserts if record.idempotency_key is None else batch.keyed
+                rows.append(insert_row(record))
+        return batch
+
+    def without_submissions(self) -> list[Batch]:
+        """Everything but the submissions, one by one."""
+        return [
+            *(Batch(updates=[update_row(record)]) for record in self.touched),
+            *(Batch(attempts=[attempt]) for attempt in self.attempts),
+            *(Batch(logs=[line]) for line in self.logs),
+        ]
+
+
+def fail_future(future: asyncio.Future[None], error: StoreError) -> None:
+    """Tell whoever waits, if somebody still does."""
+    if not future.done():
+        future.set_exception(error)
+        future.exception()  # a caller that went away must not cause a warning
+
+
+def as_store_error(error: Exception) -> StoreError:
+    """Any surprise of a store as the error that callers expect."""
+    if isinstance(error, StoreError):
+        return error
+    return StoreError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,190 @@
+"""Writes down what happens to a task: the only place where a running task's record changes.
+
+A lane says how an attempt ended, `taskflow.decide` what that means, and this puts it into the
+record, the history and the log of the app.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from executors.outcomes import Outcome, Raised, Returned
+from taskflow.attempt import Attempt
+from taskflow.child import Reply
+from taskflow.clock import Clock
+from taskflow.codec import encode_result
+from taskflow.context import TaskContext, running_task
+from taskflow.decide import SUCCEEDED, Decision, decide, obey
+from taskflow.outbox import Outbox
+from taskflow.record import AttemptRecord, LogLine, TaskRecord
+from taskflow.states import FINAL, Event, TaskStatus, next_status
+
+log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Changes records and hands them to the outbox."""
+
+    def __init__(
+        self,
+        *,
+        instance: str,
+        outbox: Outbox,
+        clock: Clock,
+        draw: Callable[[], float],
+        max_crashes: int,
+        max_result_bytes: int,
+    ) -> None:
+        self._instance = instance
+        self._outbox = outbox
+        self._clock = clock
+        self._draw = draw
+        self._max_crashes = max_crashes
+        self._max_result_bytes = max_result_bytes
+
+    def start(self, attempt: Attempt) -> None:
+        """The attempt has its slot and its code starts now."""
+        record = attempt.record
+        attempt.begun = True
+        if record.status is not TaskStatus.RUNNING:
+            self.mark_started(attempt)
+        if attempt.context is not None:
+            attempt.context.run(running_task.set, attempt)
+
+    def mark_started(self, attempt: Attempt) -> None:
+        """The task counts as running."""
+        record = attempt.record
+        record.status = next_status(record.status, Event.START)
+        record.attempt += 1
+        record.started_at = self._clock.now()
+        record.instance = self._instance
+        record.error = record.stacktrace = None
+        self._outbox.touch(record)
+
+    def end(self, attempt: Attempt, outcome: Outcome, *, stopping: bool) -> Decision:
+        """The attempt ended; ``stopping`` says that the instance goes down."""
+        record = attempt.record
+        decision = self._decide(attempt, outcome, stopping=stopping and not attempt.revoked)
+        now = self._clock.now()
+        record.status = next_status(record.status, decision.event)
+        record.error = decision.error
+        record.stacktrace = decision.stacktrace
+        record.owner = None
+        if record.status in FINAL:
+            record.ended_at = now
+        if decision is not SUCCEEDED:
+            _report(record, decision, outcome)
+            self._note_trouble(record, decision, now)
+        self._outbox.touch_end(record)
+        return decision
+
+    def _decide(self, attempt: Attempt, outcome: Outcome, *, stopping: bool) -> Decision:
+        record = attempt.record
+        policy = attempt.definition.policy
+        if type(outcome) is Returned:
+            value = outcome.value
+            if type(value) is not Reply:
+                if value is not None:
+                    record.result, record.result_error = encode_result(
+                        value, self._max_result_bytes
+                    )
+                return SUCCEEDED
+            for at, level, message in value.lines:
+                self._outbox.add_log(LogLine(record.task_id, record.attempt, at, level, message))
+            record.result, record.result_error = value.result, value.result_error
+            if value.misfit is not None:
+                return Decision(Event.FAIL, "failed", misfit(value.misfit))
+            if value.wish is not None:
+                now = self._clock.now()
+                return obey(value.wish, record, policy, now=now, draw=self._draw)
+            if value.failure is None:
+                return SUCCEEDED
+            outcome = Raised(value.failure)
+        return decide(
+            outcome,
+            record,
+            policy,
+            now=self._clock.now(),
+            draw=self._draw,
+            max_crashes=self._max_crashes,
+            stopping=stopping,
+            started=attempt.begun,
+        )
+
+    def _note_trouble(self, record: TaskRecord, decision: Decision, now: float) -> None:
+        """Bookkeeping of everything but a plain success."""
+        if decision.crashed:
+            record.crashes += 1
+        if record.status not in FINAL:
+            # The next attempt will overwrite the row, so that this one goes into the history.
+            self._outbox.add_attempt(
+                AttemptRecord(
+                    task_id=record.task_id,
+                    number=0,  # the store counts
+                    started_at=record.started_at or now,
+                    ended_at=now,
+                    outcome=decision.outcome,
+                    error=decision.error,
+                    stacktrace=decision.stacktrace,
+                    instance=record.instance,
+                )
+            )
+            record.started_at = None
+            record.run_at = decision.run_at
+        if not decision.spent:
+            record.attempt -= 1
+
+    def give_up(self, record: TaskRecord, problem: str) -> None:
+        """The task cannot even be started."""
+        record.status = next_status(record.status, Event.FAIL)
+        record.error = problem
+        record.ended_at = self._clock.now()
+        record.owner = None
+        self._outbox.touch_end(record)
+        log.error("task %s (%s) failed: %s", record.func_name, record.task_id, problem)
+
+    def hand_back(self, record: TaskRecord) -> None:
+        """The task has not started here: anybody may take it."""
+        record.status = next_status(record.status, Event.HAND_BACK)
+        record.owner = None
+        self._outbox.touch_end(record)
+
+    def write_line(self, context: TaskContext, level: str, message: str) -> None:
+        """A line of a task's log; from any thread."""
+        now = self._clock.now()
+        self._outbox.add_log(LogLine(context.task_id, context.attempt, now, level, message))
+
+
+def misfit(problem: str) -> str:
+    """The error of a task whose stored arguments do not fit its function any more."""
+    return f"the stored arguments no longer fit: {problem}"
+
+
+def _report(record: TaskRecord, decision: Decision, outcome: Outcome) -> None:
+    """Failures belong in the log of the app, where everything that watches logs can see them."""
+    match decision.event:
+        case Event.FAIL:
+            error = outcome.failure.exception if isinstance(outcome, Raised) else None
+            log.error(
+                "task %s (%s) failed after %d attempts: %s%s",
+                record.func_name,
+                record.task_id,
+                record.attempt,
+                record.error,
+                f"\n{record.stacktrace}" if error is None and record.stacktrace else "",
+                exc_info=error,
+            )
+        case Event.RETRY:
+            log.warning(
+                "task %s (%s) failed in attempt %d of %d and will be tried again: %s",
+                record.func_name,
+                record.task_id,
+                record.attempt,
+                record.max_attempts,
+                record.error,
+            )
+        case Event.INTERRUPT:
+            log.error("task %s (%s) was interrupted", record.func_name, record.task_id)
+        case _:
+            log.debug("task %s (%s): %s", record.func_name, record.task_id, decision.event)
