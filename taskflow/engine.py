@@ -7,6 +7,7 @@ an earlier run, or of an earlier event loop, can leak into the next.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import random
@@ -124,6 +125,11 @@ class Engine:
         self.dispatcher.puller.start()
         for service in self._services:
             service.start()
+        if self.settings.gc_freeze:
+            # A full collection walks every object of the app, tens of milliseconds in which no
+            # request is answered. What is here by now stays; only what comes is worth a look.
+            gc.collect()
+            gc.freeze()
         if any(definition.lane == "cpu" for definition in self.registry):
             self._warm = asyncio.create_task(self._warm_up(), name="taskflow-warm-up")
 
@@ -157,5 +163,7 @@ class Engine:
 
     async def close(self) -> None:
         """Write the last records and let go of the store."""
+        if self.settings.gc_freeze:
+            gc.unfreeze()
         await self.outbox.close(LAST_WRITES)
         await self.store.close()

@@ -65,10 +65,15 @@ CHANGING = (
     "owner", "error", "stacktrace", "result", "result_error", "progress",
 )  # fmt: skip
 
-#: All columns of a record as a tuple, at the speed of C.
-insert_row = attrgetter(*COLUMNS)
+#: Where a value of a record is of a subclass of what is stored, the plain value inside of it:
+#: `sqlite3` looks for adapters at each value that is not exactly a str or an int, for longer than
+#: all the rest of binding it takes.
+_PLAIN = {"status": "status._value_", "at_most_once": "at_most_once.real"}
+
+#: All columns of a record as a tuple of plain values, at the speed of C.
+insert_row = attrgetter(*(_PLAIN.get(name, name) for name in COLUMNS))
 #: (task_id, lease, *CHANGING) of a record.
-update_row = attrgetter("task_id", "lease", *CHANGING)
+update_row = attrgetter("task_id", "lease", *(_PLAIN.get(name, name) for name in CHANGING))
 
 
 @dataclass(slots=True, frozen=True)

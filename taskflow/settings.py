@@ -82,6 +82,9 @@ class Settings(BaseSettings):
     max_result_bytes: Annotated[int, Field(ge=1024, le=256 * 1024**2)] = Field(
         1024**2, description="limit for the result of a task as JSON"
     )
+    gc_freeze: bool = Field(
+        True, description="whether what is loaded at the start is left out of garbage collections"
+    )
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = Field(
         3, description="a task that was running in so many crashes has failed"
     )

@@ -39,14 +39,14 @@ MOST_MIXED = 256
 
 #: Columns of a task in the order of how rarely they are set: most rows need only the first few.
 _ORDER = (
-    "task_id", "func_name", "lane", "created_at", "status", "args", "queue", "priority",
-    "max_attempts", "at_most_once", "source", "owner",
-    "run_at", "timeout", "attempt", "started_at", "ended_at", "instance", "result",
-    "lease", "crashes", "idempotency_key", "tags", "error", "stacktrace", "result_error",
-    "progress",
+    "task_id", "func_name", "lane", "created_at", "status", "args", "source", "max_attempts",
+    "owner",
+    "attempt", "started_at", "ended_at", "instance", "result",
+    "queue", "priority", "at_most_once", "run_at", "timeout", "lease", "crashes",
+    "idempotency_key", "tags", "error", "stacktrace", "result_error", "progress",
 )  # fmt: skip
 #: How many of them a row needs: new, ended within one commit, anything.
-_WIDTHS = (12, 19, len(_ORDER))
+_WIDTHS = (9, 14, len(_ORDER))
 #: Likewise for changes: what ordinary starts and ends set, then the rest.
 _UPDATE_ORDER = (
     "task_id", "lease", "status", "attempt", "max_attempts", "crashes", "run_at", "started_at",
@@ -61,7 +61,9 @@ _NEW, _CHANGE, _ATTEMPT, _LINE, _NOTHING = 0, 1, 2, 3, -1
 
 _attempt_row = attrgetter(*_ATTEMPT_ORDER)
 _log_row = attrgetter(*_LOG_ORDER)
-_WITH_NUMBERS = frozenset({"attempt", "lease", "crashes"})
+#: What a column of the view means where a row left it out; NULL for all others.
+_LEFT_OUT = {"attempt": "0", "lease": "0", "crashes": "0", "queue": "'default'", "priority": "0",
+             "at_most_once": "0"}  # fmt: skip
 
 
 class _Shape:
@@ -150,7 +152,7 @@ def prepare(connection: sqlite3.Connection, owner: str) -> None:
     empty = ", ".join(f"NULL AS c{index}" for index in range(width))
     connection.execute(f"CREATE TEMP VIEW inbox AS SELECT 0 AS kind, {empty}")
     given = ", ".join(
-        f"coalesce(NEW.c{index}, 0)" if name in _WITH_NUMBERS else f"NEW.c{index}"
+        f"coalesce(NEW.c{index}, {_LEFT_OUT[name]})" if name in _LEFT_OUT else f"NEW.c{index}"
         for index, name in enumerate(_ORDER)
     )
     sort(_NEW, f"INSERT INTO tasks ({', '.join(_ORDER)}) VALUES ({given})"

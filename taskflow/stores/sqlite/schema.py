@@ -20,7 +20,7 @@ NEEDED_VARIABLES = 32766
 #: Slices in which a connection waits for a lock, in seconds: between them it looks around.
 BUSY_SLICE = 0.1
 #: Frames of the log after which SQLite checkpoints by itself, if nobody else did.
-LAST_RESORT_FRAMES = 4096
+LAST_RESORT_FRAMES = 2048
 
 #: The statements that lead from version n to version n + 1, at index n.
 MIGRATIONS: tuple[tuple[str, ...], ...] = (
