@@ -51,11 +51,6 @@ class Settings(BaseSettings):
     io_queue: _Room = Field(2000, description="waiting room of the io lane")
     cpu_queue: _Room = Field(1000, description="waiting room of the cpu lane")
     async_queue: _Room = Field(5000, description="waiting room of the async lane")
-    overflow: Literal["spill", "reject", "wait"] = Field(
-        "spill",
-        description="what happens to a task when its waiting room is full: spill leaves it on "
-        "disk until there is room, reject refuses it, wait lets add_task wait for room",
-    )
     async_timeout: _Timeout | None = Field(None, description="limit for an attempt there")
     io_timeout: _Timeout | None = Field(None, description="limit for an attempt there")
     cpu_timeout: _Timeout | None = Field(None, description="limit for an attempt there")
@@ -83,7 +78,7 @@ class Settings(BaseSettings):
         1024**2, description="limit for the result of a task as JSON"
     )
     gc_freeze: bool = Field(
-        True, description="whether what is loaded at the start is left out of garbage collections"
+        default=True, description="whether what is loaded at the start is left out of garbage collections"
     )
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = Field(
         3, description="a task that was running in so many crashes has failed"
