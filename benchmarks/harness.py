@@ -13,7 +13,7 @@ import sqlite3
 import statistics
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,17 +26,37 @@ class Figure:
     name: str
     unit: str
     values: tuple[float, ...]
+    #: What the project holds itself to, if anything; the median counts.
+    at_least: float | None = None
+    at_most: float | None = None
 
     @property
     def median(self) -> float:
         return statistics.median(self.values)
 
+    @property
+    def target(self) -> str:
+        """``>= 0.4`` or the like; empty if there is none."""
+        if self.at_least is not None:
+            return f">= {self.at_least:g}"
+        return f"<= {self.at_most:g}" if self.at_most is not None else ""
+
+    @property
+    def is_met(self) -> bool:
+        """Whether the median is on the right side of the target; true without one."""
+        too_low = self.at_least is not None and self.median < self.at_least
+        too_high = self.at_most is not None and self.median > self.at_most
+        return not (too_low or too_high)
+
     def __str__(self) -> str:
         low, high = min(self.values), max(self.values)
-        return (
-            f"  {self.name:<58} {_number(self.median):>10} {self.unit:<10} "
+        line = (
+            f"  {self.name:<58} {_number(self.median):>10} {self.unit:<8} "
             f"[{_number(low)} .. {_number(high)}]"
         )
+        if self.target:
+            line += f"  target {self.target}: {'met' if self.is_met else 'MISSED'}"
+        return line
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +76,10 @@ class Report:
     def as_json(self) -> dict[str, object]:
         return {
             "question": self.question,
-            "figures": [{**asdict(f), "median": f.median} for f in self.figures],
+            "figures": [
+                {**asdict(figure), "median": figure.median, "met": figure.is_met}
+                for figure in self.figures
+            ],
             "notes": list(self.notes),
         }
 
@@ -68,13 +91,24 @@ def _number(value: float) -> str:
 
 
 def in_turn(rounds: int, **measures: Callable[[], float]) -> dict[str, tuple[float, ...]]:
-    """Each measure ``rounds`` times, A B A B ..., after one round that does not count."""
-    results: dict[str, list[float]] = {name: [] for name in measures}
-    for number in range(rounds + 1):
-        for name, measure in measures.items():
-            value = measure()
-            if number:
-                results[name].append(value)
+    """Each measure ``rounds`` times, A B A B ...; see `collect`."""
+    return collect(rounds, lambda: {name: measure() for name, measure in measures.items()})
+
+
+def collect(
+    rounds: int, one_round: Callable[[], Mapping[str, float]], *, warm_up: bool = True
+) -> dict[str, tuple[float, ...]]:
+    """The figures of ``rounds`` rounds by name.
+
+    One round more goes before and does not count (files, caches, clocks of the processor), unless
+    there is only one anyway, for a quick look, or ``warm_up`` is false.
+    """
+    if warm_up and rounds > 1:
+        one_round()
+    results: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, value in one_round().items():
+            results.setdefault(name, []).append(value)
     return {name: tuple(values) for name, values in results.items()}
 
 
@@ -96,6 +130,11 @@ def check_all_done(done: int, wanted: int) -> None:
         raise AssertionError(f"{done} of {wanted} tasks were done: the figure would be worthless")
 
 
+def first_line(docstring: str | None) -> str:
+    """The question of a benchmark: the first line of its module's docstring."""
+    return (docstring or "").strip().partition("\n")[0]
+
+
 def percentile(values: list[float], share: float) -> float:
     """The nearest-rank percentile; ``share`` from 0 to 1."""
     ordered = sorted(values)
@@ -104,7 +143,16 @@ def percentile(values: list[float], share: float) -> float:
 
 def machine() -> dict[str, str]:
     """Where and with what this was measured."""
-    packages = ("fastapi", "starlette", "uvicorn", "uvloop", "aiosqlite", "pydantic", "anyio")
+    packages = (
+        "fastapi",
+        "starlette",
+        "uvicorn",
+        "uvloop",
+        "httptools",
+        "aiosqlite",
+        "pydantic",
+        "anyio",
+    )
     versions = {}
     for package in packages:
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 
 from taskflow.errors import StoreError
@@ -16,6 +17,8 @@ from taskflow.record import (
     update_row,
 )
 
+log = logging.getLogger(__name__)
+
 #: Told what the store said, or None if the tasks were not stored. Called exactly once.
 Settled = Callable[[Committed | None], None]
 
@@ -23,7 +26,7 @@ Settled = Callable[[Committed | None], None]
 class Submission:
     """New tasks that are committed together, and the promise that they are."""
 
-    __slots__ = ("expires", "future", "records", "settled")
+    __slots__ = ("expires", "failed", "future", "records", "settled")
 
     def __init__(
         self,
@@ -36,17 +39,30 @@ class Submission:
         self.future = future
         self.expires = expires
         self.settled = settled
+        #: Whether whoever added the tasks was told that they are not stored.
+        self.failed = False
 
     def succeed(self, committed: Committed) -> None:
-        """Tell the caller first, so that its response goes out before its tasks start."""
-        self.future.set_result(None)
-        self.settled(committed)
+        """Tell the caller first, so that its response goes out before its tasks start.
+
+        A caller that was cancelled meanwhile takes nothing back: its tasks are stored.
+        """
+        if not self.future.done():
+            self.future.set_result(None)
+        self._settle(committed)
 
     def fail(self, error: StoreError) -> None:
-        """The tasks are not stored, or whoever waited has been told so."""
-        if not self.future.done():
+        """The tasks are not stored, or count as such from now on."""
+        if not self.failed:
+            self.failed = True
             fail_future(self.future, error)
-            self.settled(None)
+            self._settle(None)
+
+    def _settle(self, committed: Committed | None) -> None:
+        try:
+            self.settled(committed)
+        except Exception:  # must not cost the others their commit
+            log.exception("new tasks could not be started; the next start of the app will")
 
 
 class Group:

@@ -96,7 +96,7 @@ class Engine:
             retention_failed_days=settings.retention_failed_days,
         )
         self._services: tuple[Service, ...] = (self.timer, self.watch, self.pruner)
-        self._running = False
+        self._drained = False
 
     # The outbox is there before the dispatcher, and the dispatcher before the timer.
 
@@ -119,7 +119,6 @@ class Engine:
 
     async def run(self) -> None:
         """Run what waits on disk, too: what is left from before, what is due, what others add."""
-        self._running = True
         await self.watch.take_over()
         await self.store.unpark(self.registry.names)
         self.dispatcher.puller.start()
@@ -153,7 +152,13 @@ class Engine:
             return  # the store is slow or away: readers see what was committed last
 
     async def drain(self) -> None:
-        """Stop the services, let running tasks end within the grace period, hand back the rest."""
+        """Stop the services, let running tasks end within the grace period, hand back the rest.
+
+        Idempotent.
+        """
+        if self._drained:
+            return
+        self._drained = True
         for service in reversed(self._services):
             await service.stop()
         if self._warm is not None:
@@ -162,7 +167,8 @@ class Engine:
         await self.dispatcher.stop(self.settings.shutdown_grace)
 
     async def close(self) -> None:
-        """Write the last records and let go of the store."""
+        """Write the last records and let go of the store; drains first if that was not done."""
+        await self.drain()
         if self.settings.gc_freeze:
             gc.unfreeze()
         await self.outbox.close(LAST_WRITES)

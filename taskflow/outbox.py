@@ -261,7 +261,7 @@ class Outbox:
             self._on_refused(committed.refused)
         late: list[Submission] = []
         for submission in submissions:
-            if submission.future.done():
+            if submission.failed:
                 late.append(submission)
             else:
                 submission.succeed(committed)
@@ -312,7 +312,7 @@ class Outbox:
         self._expiry = None
         now = self._clock.monotonic()
         under_way = self._in_flight.submissions if self._in_flight is not None else []
-        waiting = [s for s in (*under_way, *self._submissions) if not s.future.done()]
+        waiting = [s for s in (*under_way, *self._submissions) if not s.failed]
         error = StoreUnavailableError(
             f"the store {self._store.url} did not commit within {self._timeout:g} s "
             "(TASKFLOW_ENQUEUE_TIMEOUT); nothing was added"
@@ -322,10 +322,10 @@ class Outbox:
                 submission.fail(error)
         # Those not yet under way need not be written at all.
         for submission in self._submissions:
-            if submission.future.done():
+            if submission.failed:
                 self._unborn.difference_update(submission.records)
-        self._submissions = deque(s for s in self._submissions if not s.future.done())
-        rest = [s.expires for s in waiting if not s.future.done()]
+        self._submissions = deque(s for s in self._submissions if not s.failed)
+        rest = [s.expires for s in waiting if not s.failed]
         if rest:
             self._expiry = self._loop.call_later(max(min(rest) - now, 0.01), self._expire)
 

@@ -66,6 +66,9 @@ class Recorder:
         """The attempt ended; ``stopping`` says that the instance goes down."""
         record = attempt.record
         decision = self._decide(attempt, outcome, stopping=stopping and not attempt.revoked)
+        if attempt.revoked and decision.event in (Event.RETRY, Event.SNOOZE):
+            # Cancelled just when it failed by itself: it must not come back.
+            decision = Decision(Event.CANCEL, "cancelled", f"cancelled; {decision.error}")
         now = self._clock.now()
         record.status = next_status(record.status, decision.event)
         record.error = decision.error

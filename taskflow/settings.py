@@ -78,7 +78,7 @@ class Settings(BaseSettings):
         1024**2, description="limit for the result of a task as JSON"
     )
     gc_freeze: bool = Field(
-        default=True, description="whether what is loaded at the start is left out of garbage collections"
+        default=True, description="leave what is loaded at the start out of garbage collections"
     )
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = Field(
         3, description="a task that was running in so many crashes has failed"

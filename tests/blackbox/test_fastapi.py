@@ -14,6 +14,7 @@ from fastapi import APIRouter, BackgroundTasks, Depends, FastAPI, HTTPException,
 from fastapi.responses import JSONResponse, StreamingResponse
 from fastapi.testclient import TestClient
 from starlette.background import BackgroundTask
+from starlette.types import Message, Receive, Scope, Send
 
 import fastapi_taskflow
 from taskflow import (
@@ -218,6 +219,50 @@ def test_dependencies_with_yield_add_tasks_before_and_after(site: Site) -> None:
         client.post("/")
         assert len(site.rows(client)) == 3
     assert sorted(map(str, site.done)) == ["after", "before", "in the route"]
+
+
+def test_a_dependency_that_fails_before_the_response_drops_the_tasks(site: Site) -> None:
+    def transaction() -> Iterator[None]:
+        yield
+        raise HTTPException(500, "the commit of the app's own session failed")
+
+    @site.app.post("/")
+    def add(
+        background_tasks: BackgroundTasks, _: None = Depends(transaction, scope="function")
+    ) -> None:
+        background_tasks.add_task(site.note, "never")
+
+    with TestClient(site.app) as client:
+        assert client.post("/").status_code == 500
+        assert site.rows(client) == []
+    assert site.done == []
+
+
+async def test_a_manager_without_an_admin_commits_before_the_response_too(db_path: Path) -> None:
+    manager = TaskManager(db_path)
+    app = FastAPI()
+    stored: list[object] = []
+
+    @app.post("/")
+    def add(tasks: ManagedBackgroundTasks = Depends(manager.get_tasks)) -> str:
+        return tasks.add_task(print, "x")
+
+    class Watch:
+        """Looks into the store at the moment at which the response starts."""
+
+        async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+            async def look_and_send(message: Message) -> None:
+                if message["type"] == "http.response.start":
+                    stored.extend((await manager.engine.store.list(TaskFilter())).items)
+                await send(message)
+
+            await app(scope, receive, look_and_send)
+
+    transport = httpx.ASGITransport(Watch())
+    async with manager, httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        task_id = (await client.post("/")).json()
+
+    assert [getattr(row, "task_id", None) for row in stored] == [task_id]
 
 
 def test_a_streaming_response_may_add_tasks_while_it_streams(site: Site) -> None:

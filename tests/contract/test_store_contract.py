@@ -816,7 +816,9 @@ async def test_the_size_of_a_page_is_bounded(store: Store, limit: int, given: in
     assert len((await store.list(TaskFilter(limit=limit))).items) == given
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "!!", "LTE", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "é"])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "!!", "LTE", "OTk5OTk5OTk5OTk5OTk5OTk5OTk5OTk5", "MDAx", "é"]
+)
 async def test_a_cursor_that_is_not_ours_is_an_error(store: Store, cursor: str) -> None:
     with pytest.raises(ValueError, match=r"cursor=.*next_cursor"):
         await store.list(TaskFilter(cursor=cursor))

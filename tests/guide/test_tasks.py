@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from opentelemetry import context as otel_context
 
 from taskflow import (
     Fail,
@@ -360,6 +361,28 @@ async def test_context_variables_follow_a_task_onto_the_loop_and_into_threads(
     await manager.join()
 
     assert seen == ["r-17", "r-17"]
+
+
+async def test_the_opentelemetry_context_follows_a_task(manager: TaskManager) -> None:
+    seen: list[object] = []
+
+    @manager.task
+    def threaded() -> None:
+        seen.append(otel_context.get_value("trace"))
+
+    @manager.task
+    async def on_the_loop() -> None:
+        seen.append(otel_context.get_value("trace"))
+
+    token = otel_context.attach(otel_context.set_value("trace", "t-1"))
+    try:
+        await manager.enqueue(threaded)
+        await manager.enqueue(on_the_loop)
+    finally:
+        otel_context.detach(token)
+    await manager.join()
+
+    assert seen == ["t-1", "t-1"]
 
 
 async def test_a_timeout_ends_the_attempt_and_says_so(manager: TaskManager) -> None:

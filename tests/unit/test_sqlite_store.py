@@ -276,6 +276,7 @@ async def test_a_failing_disk_is_reported_and_the_same_batch_is_then_written_onc
         logs=[LogLine("id-1", 1, NOW, "info", "once")],
         attempts=[AttemptRecord("id-1", 0, NOW, NOW, "failed", None, None, None)],
     )
+    connection = await store._write(lambda it: it)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     # Beyond this size every write fails as on a broken disk.
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000_000, hard))
@@ -285,6 +286,8 @@ async def test_a_failing_disk_is_reported_and_the_same_batch_is_then_written_onc
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
+    # What the connection believes of the file is not to be trusted any more.
+    assert await store._write(lambda it: it) is not connection
     committed = await store.commit(everything)
 
     assert committed.duplicates == frozenset()
@@ -431,3 +434,21 @@ def test_a_transaction_that_fails_is_undone(db_path: Path) -> None:
     assert not connection.in_transaction
     assert connection.execute("SELECT count(*) FROM t").fetchall() == [(0,)]
     connection.close()
+
+
+def test_a_transaction_has_the_lock_before_it_reads(db_path: Path) -> None:
+    first = sqlite3.connect(db_path, isolation_level=None)
+    second = sqlite3.connect(db_path, isolation_level=None, timeout=0)
+
+    with transaction(first), pytest.raises(sqlite3.OperationalError, match="locked"):
+        second.execute("BEGIN IMMEDIATE")
+
+    first.close()
+    second.close()
+
+
+def test_a_connection_never_makes_a_file_that_is_not_there(db_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        schema.connect(db_path)
+
+    assert not db_path.exists()
