@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from executors.base import Call
 from executors.outcomes import Outcome
@@ -13,8 +13,25 @@ from taskflow.context import TaskContext
 from taskflow.definition import TaskDefinition
 from taskflow.record import TaskRecord
 
-if TYPE_CHECKING:
-    from taskflow.dispatcher import Dispatcher
+
+class Reporter(Protocol):
+    """Whom an attempt tells what happens to it: the dispatcher."""
+
+    def record_start(self, attempt: Attempt, proceed: Callable[[], None]) -> bool:
+        """Write down that it runs, then call ``proceed``."""
+        ...
+
+    def started(self, attempt: Attempt) -> None:
+        """It has its slot and starts now."""
+        ...
+
+    def ended(self, attempt: Attempt, outcome: Outcome) -> None:
+        """It ended; called exactly once."""
+        ...
+
+    def write_line(self, context: TaskContext, level: str, message: str) -> None:
+        """A line for its log; from any thread."""
+        ...
 
 
 class Attempt(Call):
@@ -23,9 +40,9 @@ class Attempt(Call):
     __slots__ = (
         "begun",
         "definition",
-        "dispatcher",
         "entered",
         "record",
+        "reporter",
         "revoked",
         "superseded",
     )
@@ -50,7 +67,7 @@ class Attempt(Call):
         self.record = record
         self.definition = definition
         #: Set when the attempt is handed to a lane.
-        self.dispatcher: Dispatcher | None = None
+        self.reporter: Reporter | None = None
         #: Whether its lane has it.
         self.entered = False
         #: Whether any of the function's code may have run.
@@ -78,19 +95,19 @@ class Attempt(Call):
     def task_context(self) -> TaskContext:
         """What the running code may know of its task."""
         record = self.record
-        assert self.dispatcher is not None
-        write = self.dispatcher.recorder.write_line
+        assert self.reporter is not None
+        write = self.reporter.write_line
         return TaskContext(record.task_id, record.func_name, record.attempt, self, write)
 
     def before_start(self, proceed: Callable[[], None]) -> bool:
         """A task that may run only once is on disk as running before it runs."""
-        assert self.dispatcher is not None
-        return self.record.at_most_once and self.dispatcher.record_start(self, proceed)
+        assert self.reporter is not None
+        return self.record.at_most_once and self.reporter.record_start(self, proceed)
 
     def on_start(self) -> None:
-        assert self.dispatcher is not None
-        self.dispatcher.recorder.start(self)
+        assert self.reporter is not None
+        self.reporter.started(self)
 
     def on_done(self, outcome: Outcome) -> None:
-        assert self.dispatcher is not None
-        self.dispatcher.ended(self, outcome)
+        assert self.reporter is not None
+        self.reporter.ended(self, outcome)

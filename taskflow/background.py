@@ -6,14 +6,13 @@ import asyncio
 from collections.abc import Callable, MutableMapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec, Protocol
 
 from fastapi import BackgroundTasks
 
 from taskflow.attempt import Attempt
-
-if TYPE_CHECKING:
-    from taskflow.manager import TaskManager
+from taskflow.engine import Engine
+from taskflow.factory import TaskFactory
 
 P = ParamSpec("P")
 
@@ -25,6 +24,19 @@ REQUEST_STACK = "fastapi_inner_astack"
 FUNCTION_STACK = "fastapi_function_astack"
 
 
+class Manager(Protocol):
+    """What a request needs of a `TaskManager`."""
+
+    factory: TaskFactory
+
+    @property
+    def engine(self) -> Engine: ...
+
+    def is_running_here(self) -> bool: ...
+
+    async def ensure_started(self) -> None: ...
+
+
 class ManagedBackgroundTasks(BackgroundTasks):
     """Tasks of one request, or of one script.
 
@@ -32,7 +44,7 @@ class ManagedBackgroundTasks(BackgroundTasks):
     Anywhere else ``await tasks()`` commits and starts them.
     """
 
-    def __init__(self, task_manager: TaskManager) -> None:
+    def __init__(self, task_manager: Manager) -> None:
         super().__init__()
         self._manager = task_manager
         self._waiting: list[Attempt] = []
@@ -43,7 +55,7 @@ class ManagedBackgroundTasks(BackgroundTasks):
 
     @classmethod
     def of_request(
-        cls, task_manager: TaskManager, scope: MutableMapping[str, Any], *, held: bool
+        cls, task_manager: Manager, scope: MutableMapping[str, Any], *, held: bool
     ) -> ManagedBackgroundTasks:
         """The tasks of the request with this ASGI scope.
 

@@ -51,7 +51,10 @@ class Dispatcher:
         self._outbox = outbox
         self._lanes = lanes
         self._clock = clock
-        self.recorder = recorder
+        self._recorder = recorder
+        # What an attempt reports goes straight where it belongs: this is the hottest path.
+        self.started = recorder.start
+        self.write_line = recorder.write_line
         self._max_result_bytes = max_result_bytes
         self._on_due = on_due
         #: The tasks this instance holds, by id.
@@ -89,7 +92,7 @@ class Dispatcher:
     def _admit(self, attempt: Attempt, *, at_once: bool) -> None:
         """Give a new task a place in its lane, or leave it on disk for whoever has one."""
         record = attempt.record
-        attempt.dispatcher = self
+        attempt.reporter = self
         if record.status is not TaskStatus.PENDING or not self._has_room(record.lane):
             return
         record.owner = self.instance
@@ -162,7 +165,7 @@ class Dispatcher:
 
     def record_start(self, attempt: Attempt, proceed: Callable[[], None]) -> bool:
         """Commit that the task runs, then let it run (for tasks that may run only once)."""
-        self.recorder.mark_started(attempt)
+        self._recorder.mark_started(attempt)
 
         async def commit() -> None:
             await self._outbox.flush()
@@ -175,7 +178,7 @@ class Dispatcher:
         """The attempt ended: record what that means, and see to what follows."""
         record = attempt.record
         if not attempt.superseded:
-            decision = self.recorder.end(attempt, outcome, stopping=self.stopping)
+            decision = self._recorder.end(attempt, outcome, stopping=self.stopping)
             if record.status in FINAL:
                 self._registry.forget(record.task_id)
             elif decision.run_at is not None:
@@ -232,13 +235,13 @@ class Dispatcher:
             record.lane = definition.lane
             self._lanes[record.lane].reserved += 1
         attempt = Attempt(record, definition, args, kwargs, contextvars.Context())
-        attempt.dispatcher = self
+        attempt.reporter = self
         self.live[record.task_id] = attempt
         self._enter(attempt)
 
     def _give_up(self, record: TaskRecord, problem: str) -> None:
         self._lanes[record.lane].release()
-        self.recorder.give_up(record, problem)
+        self._recorder.give_up(record, problem)
         self._let_go(record)
 
     # -- from people -----------------------------------------------------------------------
@@ -315,5 +318,5 @@ class Dispatcher:
 
     def _hand_back(self, attempt: Attempt) -> None:
         """It has not started: anybody may take it."""
-        self.recorder.hand_back(attempt.record)
+        self._recorder.hand_back(attempt.record)
         self._let_go(attempt.record)

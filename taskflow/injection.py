@@ -13,18 +13,15 @@ import inspect
 import logging
 import typing
 from collections.abc import Callable, MutableMapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import fastapi.dependencies.utils as fastapi_dependencies
 from fastapi import BackgroundTasks
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from taskflow.background import ManagedBackgroundTasks
+from taskflow.background import ManagedBackgroundTasks, Manager
 from taskflow.errors import StoreUnavailableError
-
-if TYPE_CHECKING:
-    from taskflow.manager import TaskManager
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +32,7 @@ class ServedRequest:
     __slots__ = ("auto_install", "manager", "scope", "tasks")
 
     def __init__(
-        self, manager: TaskManager, scope: MutableMapping[str, Any], auto_install: bool
+        self, manager: Manager, scope: MutableMapping[str, Any], auto_install: bool
     ) -> None:
         self.manager = manager
         self.scope = scope
@@ -55,7 +52,7 @@ class RequestMiddleware:
     A commit that fails turns the response, which has not started, into a 503.
     """
 
-    def __init__(self, app: ASGIApp, task_manager: TaskManager, auto_install: bool) -> None:
+    def __init__(self, app: ASGIApp, task_manager: Manager, auto_install: bool) -> None:
         self.app = app
         self.task_manager = task_manager
         self.auto_install = auto_install
@@ -106,9 +103,7 @@ async def _send_unavailable(send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-def tasks_of_request(
-    manager: TaskManager, scope: MutableMapping[str, Any]
-) -> ManagedBackgroundTasks:
+def tasks_of_request(manager: Manager, scope: MutableMapping[str, Any]) -> ManagedBackgroundTasks:
     """Tasks that the response of this request waits for."""
     served = _served.get()
     tasks = ManagedBackgroundTasks.of_request(manager, scope, held=served is not None)
