@@ -135,6 +135,9 @@ class Lane(abc.ABC):
             self._finish(call, Cancelled("before it started"))
         await self._stop_running()
 
+    def abandon(self) -> None:  # noqa: B027  (most lanes have nothing that outlives the loop)
+        """Free what would outlive the event loop, which ends without `stop`."""
+
     async def drain(self, timeout: float) -> bool:
         """Start nothing more and wait up to ``timeout`` seconds for what runs; True if it ended."""
         self._brakes.add("draining")

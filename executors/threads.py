@@ -145,9 +145,16 @@ class ThreadLane(Lane):
             self._threads -= 1
             self._inbox.put(None)
 
+    def abandon(self) -> None:
+        self._open = False
+        self._dismiss_all()
+
     async def _stop_running(self) -> None:
         for call in tuple(self._active):
             self._abandon(call, Cancelled(_GOES_ON))
+        self._dismiss_all()
+
+    def _dismiss_all(self) -> None:
         # Each thread takes one of these when it comes back, now or later.
         for _ in range(self._threads):
             self._inbox.put(None)

@@ -97,6 +97,8 @@ class Engine:
         )
         self._services: tuple[Service, ...] = (self.timer, self.watch, self.pruner)
         self._drained = False
+        self._closed = False
+        self._guard: asyncio.Task[None] | None = None
 
     # The outbox is there before the dispatcher, and the dispatcher before the timer.
 
@@ -113,6 +115,7 @@ class Engine:
         except BaseException:
             await self.store.close()
             raise
+        self._guard = asyncio.create_task(self._watch_loop(), name="taskflow-guard")
         self.outbox.start()
         for lane in self.lanes.values():
             await lane.start()
@@ -142,6 +145,19 @@ class Engine:
             await lane.warm()
         except Exception:
             log.exception("the worker processes of the cpu lane could not be started ahead")
+
+    async def _watch_loop(self) -> None:
+        """Let go if the loop ends without `close`, as under a test client without lifespan.
+
+        What such a loop leaves behind is then taken over like that of any other dead instance.
+        """
+        try:
+            await asyncio.Event().wait()
+        finally:
+            if not self._closed:
+                for lane in self.lanes.values():
+                    lane.abandon()
+                self.store.abandon()
 
     async def settle(self) -> None:
         """Wait, but not for long, until what happened so far can be read from the store."""
@@ -173,3 +189,6 @@ class Engine:
             gc.unfreeze()
         await self.outbox.close(LAST_WRITES)
         await self.store.close()
+        self._closed = True
+        if self._guard is not None:
+            self._guard.cancel()

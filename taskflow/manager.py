@@ -274,4 +274,6 @@ class TaskManager:
         await self.shutdown()
 
     def _make_store(self) -> Store:
-        return SQLiteStore(self.settings.db, busy_timeout=self.settings.enqueue_timeout)
+        # A little less than a request waits: the store's own answer comes first and is definite.
+        patience = 0.8 * self.settings.enqueue_timeout
+        return SQLiteStore(self.settings.db, busy_timeout=patience)

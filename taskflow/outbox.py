@@ -156,7 +156,7 @@ class Outbox:
         error = StoreUnavailableError("the app stops; the task was not stored")
         under_way = self._in_flight.submissions if self._in_flight is not None else []
         for submission in (*under_way, *self._submissions):
-            submission.fail(error)
+            self._fail(submission, error)
         for future in self._flushers:
             fail_future(future, error)
 
@@ -216,7 +216,7 @@ class Outbox:
             self._put_back(group)
             self._set_trouble(error)
             for submission in group.submissions:
-                submission.fail(error)
+                self._fail(submission, error)
             return False
         except asyncio.CancelledError:
             self._put_back(group)
@@ -271,16 +271,24 @@ class Outbox:
     async def _withdraw(self, submission: Submission, committed: Committed) -> None:
         """Whoever added these was told that they are not stored; so they must not run."""
         for record in submission.records:
-            if record.task_id in committed.duplicates or not can(record.status, Event.CANCEL):
+            if record.task_id in committed.duplicates:
                 continue
-            if record.owner is None:
+            if record.owner is None and can(record.status, Event.CANCEL):
                 await self._store.cancel(record.task_id, self._clock.now())
                 continue
-            record.status = next_status(record.status, Event.CANCEL)
-            record.error = "withdrawn: the store took too long, and the caller was told so"
-            record.ended_at = self._clock.now()
-            record.owner = None
-            self.touch(record)
+            if can(record.status, Event.CANCEL):
+                record.status = next_status(record.status, Event.CANCEL)
+                record.error = "withdrawn: the store took too long, and the caller was told so"
+                record.ended_at = self._clock.now()
+                record.owner = None
+            self.touch(record)  # or what was over before anybody knew
+
+    def _fail(self, submission: Submission, error: StoreError) -> None:
+        submission.fail(error)
+        for record in submission.records:
+            # There is no row, so nothing to change in it.
+            self._dirty.pop(record, None)
+            self._unborn.discard(record)
 
     async def _isolate(self, group: Group, error: Exception) -> None:
         """Something in the group was refused: commit one by one, so that only that fails."""
@@ -289,7 +297,7 @@ class Outbox:
             try:
                 committed = await self._store.commit(Group([submission], [], [], []).batch())
             except Exception as alone:
-                submission.fail(as_store_error(alone))
+                self._fail(submission, as_store_error(alone))
             else:
                 await self._settle([submission], committed)
         for part in group.without_submissions():
@@ -319,11 +327,8 @@ class Outbox:
         )
         for submission in waiting:
             if submission.expires <= now:
-                submission.fail(error)
+                self._fail(submission, error)
         # Those not yet under way need not be written at all.
-        for submission in self._submissions:
-            if submission.failed:
-                self._unborn.difference_update(submission.records)
         self._submissions = deque(s for s in self._submissions if not s.failed)
         rest = [s.expires for s in waiting if not s.failed]
         if rest:

@@ -60,6 +60,9 @@ class Store(Protocol):
     async def close(self) -> None:
         """Unregister this instance and free everything. Idempotent, also after a failed open."""
 
+    def abandon(self) -> None:
+        """Let go without an event loop, which ended without `close`: this instance is dead."""
+
     async def commit(self, batch: Batch) -> Committed:
         """Write ``batch`` in one durable transaction, or nothing of it.
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import threading
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -357,6 +359,24 @@ async def test_a_client_without_lifespan_starts_the_manager_at_the_first_request
     assert (await site.manager.engine.store.get(task_id)) is not None
     assert site.done == ["x"]
     await site.manager.shutdown()
+
+
+def test_a_test_client_without_lifespan_leaves_no_threads_and_loses_nothing(site: Site) -> None:
+    site.app.post("/")(adding(site))
+    client = TestClient(site.app)  # each request gets an event loop of its own
+
+    before = threading.active_count()
+    ids = {client.post("/").json() for _ in range(3)}
+
+    assert len(ids) == 3
+    until = time.monotonic() + 10
+    while threading.active_count() > before and time.monotonic() < until:
+        time.sleep(0.01)
+    assert threading.active_count() == before
+    with TestClient(site.app) as client:
+        rows = site.rows(client)
+    assert {row.task_id for row in rows} == ids
+    assert {row.status for row in rows} <= {TaskStatus.SUCCESS, TaskStatus.PENDING}
 
 
 def test_partials_bound_methods_and_undecorated_functions_are_tasks(site: Site) -> None:

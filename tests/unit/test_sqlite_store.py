@@ -18,8 +18,8 @@ from taskflow.errors import StoreError, StoreUnavailableError
 from taskflow.record import AttemptRecord, Batch, LogLine, TaskFilter, TaskRecord, insert_row
 from taskflow.stores.sqlite import commit, schema, writer
 from taskflow.stores.sqlite.commit import SIZES, write
-from taskflow.stores.sqlite.session import transaction
 from taskflow.stores.sqlite.store import SQLiteStore
+from taskflow.stores.sqlite.transactions import transaction
 
 NOW = 1_700_000_000.0
 

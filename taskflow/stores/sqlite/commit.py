@@ -28,7 +28,7 @@ from taskflow.record import (
     insert_row,
 )
 from taskflow.stores.sqlite.keyed import write_keyed
-from taskflow.stores.sqlite.session import transaction
+from taskflow.stores.sqlite.transactions import transaction
 
 Row = tuple[object, ...]
 

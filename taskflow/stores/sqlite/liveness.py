@@ -117,6 +117,11 @@ class Liveness:
         os.close(self._descriptor)
         self._descriptor = -1
 
+    def abandon(self) -> None:
+        """Be dead from now on, for everybody to see."""
+        FORKS.discard(self)
+        self.forked()
+
     def forked(self) -> None:
         """In a forked child: let go, or the parent would seem alive for ever."""
         if self._descriptor >= 0:

@@ -16,7 +16,7 @@ from taskflow.record import COLUMNS, TaskRecord
 from taskflow.states import FINAL, TaskStatus
 from taskflow.stores.sqlite.keyed import KEEP_ATTEMPT
 from taskflow.stores.sqlite.rows import to_record
-from taskflow.stores.sqlite.session import transaction
+from taskflow.stores.sqlite.transactions import transaction
 
 UNKNOWN_NAME = "no function of this name in the app"
 #: Tasks of unknown functions that one claim looks past, at most: it has to end.

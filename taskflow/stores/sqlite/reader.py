@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,15 @@ class Reader:
         async with self._opening:
             if self._connection is not None:
                 await self._drop(self._connection)
+
+    def abandon(self) -> None:
+        """End the thread without an event loop."""
+        self._closed = True
+        FORKS.discard(self)
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            # In a thread without a loop, so that it does not ask to be told the end.
+            threading.Thread(target=connection.stop, name="taskflow-abandon").start()
 
     def forked(self) -> None:
         """In a forked child: neither the thread nor the connection is usable."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from taskflow.errors import StoreError
-from taskflow.stores.sqlite.session import transaction
+from taskflow.stores.sqlite.transactions import transaction
 
 #: RETURNING and UPDATE .. FROM came with it.
 OLDEST_SQLITE = (3, 35, 0)

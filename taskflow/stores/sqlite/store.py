@@ -138,6 +138,12 @@ class SQLiteStore:
                 if private is not None:
                     shutil.rmtree(private, ignore_errors=True)
 
+    def abandon(self) -> None:
+        for part in (self._writer, self._reader, self._surveyor, self._liveness):
+            if part is not None:
+                part.abandon()
+        self._writer = self._reader = self._surveyor = self._liveness = None
+
     def _unregister(self, connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM instances WHERE id = ?", (self._instance,))
 

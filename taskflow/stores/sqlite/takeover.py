@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Sequence
 
 from taskflow.stores.base import TakenOver
-from taskflow.stores.sqlite.session import transaction
+from taskflow.stores.sqlite.transactions import transaction
 
 #: Each owner once, by jumping from one to the next along the index.
 OWNERS = (

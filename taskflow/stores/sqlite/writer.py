@@ -150,6 +150,15 @@ class Writer:
         if thread.is_alive():
             log.warning("the writer of %s still waits for the disk; left behind", self._path)
 
+    def abandon(self) -> None:
+        """End the thread when it has done what was handed over; nobody waits for that."""
+        if self._thread is not None:
+            self._thread = None
+            self._hurry = True
+            self._why_not = "was left behind by its event loop"
+            FORKS.discard(self)
+            self._jobs.put(None)
+
     def forked(self) -> None:
         """In a forked child: the thread is not here, and the connection must not be used."""
         self._thread = None

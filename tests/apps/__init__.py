@@ -1,0 +1,1 @@
+"""Small applications that the black-box tests serve, and how they are served."""
