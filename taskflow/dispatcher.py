@@ -28,6 +28,9 @@ from taskflow.stores.base import Store
 
 log = logging.getLogger(__name__)
 
+#: Seconds between two looks at whether a task that is being cancelled is still here.
+LOOK = 0.1
+
 
 class Dispatcher:
     """Gives tasks to lanes and writes down what comes of them."""
@@ -144,7 +147,7 @@ class Dispatcher:
                 self._lanes[record.lane].cancel(attempt)
         elif record.owner is not None:
             self._lanes[record.lane].release()
-            self.live.pop(record.task_id, None)
+            self._forget(record)
 
     def _enter(self, attempt: Attempt) -> None:
         """Give an attempt that has a reservation to its lane."""
@@ -189,7 +192,7 @@ class Dispatcher:
 
     def _let_go(self, record: TaskRecord) -> None:
         """This instance is done with the task, for now or for good."""
-        self.live.pop(record.task_id, None)
+        self._forget(record)
         if record.status in FINAL and self._waiters:
             for waiter in self._waiters.pop(record.task_id, ()):
                 if not waiter.done():
@@ -197,6 +200,12 @@ class Dispatcher:
         self.puller.room_in(record.lane)
         if not self.live:
             self._notice()
+
+    def _forget(self, record: TaskRecord) -> None:
+        # The same id may be live in another attempt: that of the task this one is a duplicate of.
+        held = self.live.get(record.task_id)
+        if held is not None and held.record is record:
+            del self.live[record.task_id]
 
     def refused(self, task_ids: frozenset[str]) -> None:
         """The store refused to write these: somebody else holds them now."""
@@ -213,6 +222,10 @@ class Dispatcher:
     def _launch(self, record: TaskRecord) -> None:
         """Run a task that was taken from disk and has a reservation in its lane."""
         self.retrying.pop(record.task_id, None)
+        if self._outbox.recall(record):
+            self._lanes[record.lane].release()
+            self._let_go(record)
+            return
         definition = self._registry.find(record.task_id, record.func_name)
         if definition is None:
             problem = (
@@ -250,19 +263,32 @@ class Dispatcher:
         """Cancel a task that waits, or runs here; its status afterwards, None if unknown."""
         attempt = self.live.get(task_id)
         if attempt is None:
-            status = await self._store.cancel(task_id, self._clock.now())
-            if status is TaskStatus.CANCELLED:
-                self.retrying.pop(task_id, None)
-                self._registry.forget(task_id)
-            return status
+            status = await self._cancel_on_disk(task_id)
+            attempt = self.live.get(task_id)
+            if status in FINAL or attempt is None:
+                return status
+            # It was on its way from disk to its lane.
         attempt.revoked = True
         lane = self._lanes[attempt.record.lane]
         ended = self.when_final(task_id)
         if not lane.cancel(attempt):
             attempt.cancelled = True  # not committed yet: it ends when it would enter the lane
-        record = await ended
+        while not ended.done() and self.live.get(task_id) is attempt:
+            await asyncio.wait({ended}, timeout=LOOK)
         await self._outbox.flush()
-        return record.status
+        if ended.done():
+            return ended.result().status
+        # Somebody else holds it by now.
+        return await self._cancel_on_disk(task_id)
+
+    async def _cancel_on_disk(self, task_id: str) -> TaskStatus | None:
+        # What was decided here must be in its row before the row is judged by.
+        await self._outbox.flush()
+        status = await self._store.cancel(task_id, self._clock.now())
+        if status is TaskStatus.CANCELLED:
+            self.retrying.pop(task_id, None)
+            self._registry.forget(task_id)
+        return status
 
     def when_final(self, task_id: str) -> asyncio.Future[TaskRecord]:
         """Done when the task ends in this instance; cancel it when you no longer care."""
@@ -308,12 +334,14 @@ class Dispatcher:
     async def stop(self, grace: float) -> None:
         """Start nothing more, give what runs ``grace`` seconds, hand back the rest."""
         self.stopping = True
-        await self.puller.stop(grace)
         for lane in self._lanes.values():
             for call in lane.hand_back():
                 assert isinstance(call, Attempt)
                 self._hand_back(call)
-        await asyncio.gather(*(lane.drain(grace) for lane in self._lanes.values()))
+        # Side by side: a store that does not answer must not cost another grace period.
+        await asyncio.gather(
+            self.puller.stop(grace), *(lane.drain(grace) for lane in self._lanes.values())
+        )
         await asyncio.gather(*(lane.stop() for lane in self._lanes.values()))
 
     def _hand_back(self, attempt: Attempt) -> None:

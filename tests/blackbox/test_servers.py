@@ -78,7 +78,6 @@ def test_after_two_interrupts_the_server_exits_soon_and_the_next_start_recovers(
         took = server.wait_for_exit()
         asker.join()
 
-        print("DEBUG", took, server.states(ids), server.log.read_text())
         assert took < 5.0
         assert server.survivors() == []
         assert set(server.states(ids).values()) <= {"pending", "running"}
