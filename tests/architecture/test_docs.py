@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
+from types import ModuleType
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -42,3 +44,23 @@ def test_the_example_of_the_readme_is_a_running_application(tmp_path: Path) -> N
     with TestClient(app) as client:
         response = client.post("/signup", params={"email": "ada@example.org"})
     assert response.json()["task_id"]
+
+
+def test_the_examples_of_the_guide_run(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "guide.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    code = "\n".join(blocks).replace('"tasks.db"', repr(str(tmp_path / "tasks.db")))
+
+    module = ModuleType("guide")
+    sys.modules["guide"] = module  # functions of the cpu lane are found by their module's name
+    try:
+        exec(compile(code, "guide.md", "exec"), module.__dict__)  # our own file
+        with TestClient(module.__dict__["app"]) as client:
+            for path in ("/a", "/b", "/later"):
+                assert client.post(path).status_code == 200
+            assert client.portal is not None
+            client.portal.call(
+                module.__dict__["task_manager"].enqueue, module.__dict__["charge"], 1
+            )
+    finally:
+        del sys.modules["guide"]
