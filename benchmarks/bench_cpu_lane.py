@@ -24,7 +24,8 @@ def pool_rate(total: int) -> float:
     """Calls a second through a plain pool of processes, nothing stored."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(WORKERS, mp_context=context) as pool:
-        list(pool.map(time.sleep, [0.2] * WORKERS))  # long enough that each worker gets one
+        for future in [pool.submit(work.rest) for _ in range(WORKERS)]:
+            future.result()
         list(pool.map(work.nothing, range(16)))
         began = time.perf_counter()
         futures = [pool.submit(work.nothing, number) for number in range(total)]

@@ -1,4 +1,4 @@
-"""Processes that a benchmark starts: each runs a module of this package and prints lines of JSON."""
+"""Processes that a benchmark starts: each runs a module of this package and prints JSON lines."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import traceback
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import uvloop
 
 ROOT = Path(__file__).parents[1]
 #: Seconds that anything may take, on a busy machine too.
@@ -71,3 +74,12 @@ def environment_for(extra: Mapping[str, str]) -> dict[str, str]:
 def report(**found: Any) -> None:
     """Say something to the benchmark that started this process."""
     print(json.dumps(found), flush=True)
+
+
+def run(main: Coroutine[Any, Any, None]) -> None:
+    """Run the whole of such a process; an error ends it at once, whatever threads there are."""
+    try:
+        uvloop.run(main)
+    except Exception:
+        traceback.print_exc()
+        os._exit(1)

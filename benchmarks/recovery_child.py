@@ -12,10 +12,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-import uvloop
-
 from benchmarks import work
-from benchmarks.children import report
+from benchmarks.children import report, run
 from taskflow import ManagedBackgroundTasks, TaskManager, TaskStatus
 
 IMPORTED = time.monotonic() - IMPORT_BEGAN
@@ -32,26 +30,28 @@ async def leave(manager: TaskManager, tasks: int) -> None:
         await added()
     await manager.engine.settle()
     counts = await manager.engine.store.counts()
-    report(unfinished=counts[TaskStatus.PENDING] + counts[TaskStatus.RUNNING])
+    unfinished = sum(counts.get(one, 0) for one in (TaskStatus.PENDING, TaskStatus.RUNNING))
+    report(unfinished=unfinished)
     await asyncio.Event().wait()
 
 
 async def finish(manager: TaskManager, tasks: int, began: float) -> None:
     """Run what another instance left, and say when."""
-    while work.first_mark is None:
-        await asyncio.sleep(0.001)
     store = manager.engine.store
-    while (await store.counts())[TaskStatus.SUCCESS] < tasks:
-        await manager.join()
+    counts: dict[TaskStatus, int] = {}
+    while counts.get(TaskStatus.SUCCESS, 0) < tasks:
         await asyncio.sleep(0.001)
+        await manager.join()
+        # Before the first one there is nothing to count, and the store is left alone.
+        if work.first_mark is not None:
+            counts = await store.counts()
     last = time.monotonic()
-    counts = await store.counts()
     report(
         imported=IMPORTED,
         began=began,
         first=work.first_mark,
         last=last,
-        success=counts[TaskStatus.SUCCESS],
+        success=counts.get(TaskStatus.SUCCESS, 0),
     )
     await manager.shutdown()
 
@@ -72,4 +72,4 @@ async def main(role: str, database: Path, tasks: int) -> None:
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))
+    run(main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])))

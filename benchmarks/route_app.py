@@ -40,5 +40,5 @@ async def books() -> dict[str, int]:
     recorded = work.done
     if task_manager is not None:
         await task_manager.join()
-        recorded = (await task_manager.engine.store.counts())[TaskStatus.SUCCESS]
+        recorded = (await task_manager.engine.store.counts()).get(TaskStatus.SUCCESS, 0)
     return {"added": added, "done": work.done, "recorded": recorded}

@@ -55,6 +55,19 @@ def burn(iterations: int) -> int:
     return value
 
 
+def burn_alone(times: int, iterations: int) -> float:
+    """Seconds that `burn` takes so many times here."""
+    began = time.perf_counter()
+    for _ in range(times):
+        burn(iterations)
+    return time.perf_counter() - began
+
+
+def rest() -> None:
+    """Keep a worker process long enough that its neighbour has to be started, too."""
+    time.sleep(0.2)
+
+
 def calibrate(seconds: float) -> int:
     """How many iterations of `burn` take so long here; the fastest of five looks."""
     iterations, fastest = 200_000, float("inf")

@@ -43,10 +43,8 @@ def parse(text: str) -> Load:
         raise RuntimeError(f"requests failed under load: {trouble[0]}")
     requests = re.search(r"(\d+) requests in", text)
     rate = re.search(r"Requests/sec:\s*([\d.]+)", text)
-    shares = {
-        share: float(value) * _UNITS[unit]
-        for share, value, unit in re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s|m)\s*$", text, re.M)
-    }
+    lines = re.findall(r"^\s+(\d+)%\s+([\d.]+)(us|ms|s|m)\s*$", text, re.MULTILINE)
+    shares = {share: float(value) * _UNITS[unit] for share, value, unit in lines}
     if requests is None or rate is None or not {"50", "99"} <= shares.keys():
         raise RuntimeError(f"wrk printed something else than expected:\n{text}")
     return Load(int(requests[1]), float(rate[1]), shares["50"], shares["99"])

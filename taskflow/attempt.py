@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from executors.base import Call
 from executors.outcomes import Outcome
-from taskflow.child import Order, run_order
+from taskflow.child import Order, Reply, refuse_awaitable, run_order
+from taskflow.codec import encode_result
 from taskflow.context import TaskContext
 from taskflow.definition import TaskDefinition
 from taskflow.record import TaskRecord
+
+
+def _run_and_encode(
+    function: Callable[..., object], max_result_bytes: int, *args: Any, **kwargs: Any
+) -> Reply | None:
+    value = function(*args, **kwargs)
+    if value is None:
+        return None
+    return Reply(*encode_result(refuse_awaitable(value, function), max_result_bytes))
 
 
 class Reporter(Protocol):
@@ -76,6 +87,12 @@ class Attempt(Call):
         self.revoked = False
         #: Somebody else holds the task now: whatever comes of this attempt is dropped.
         self.superseded = False
+
+    def for_thread(self, max_result_bytes: int) -> None:
+        """Encode the result in the thread: a large one would hold up the event loop."""
+        self.function = functools.partial(
+            _run_and_encode, self.definition.function, max_result_bytes
+        )
 
     def for_worker_process(self, max_result_bytes: int) -> None:
         """Turn it into a call that a worker process can run: the stored arguments, not objects."""

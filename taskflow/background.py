@@ -24,6 +24,10 @@ REQUEST_STACK = "fastapi_inner_astack"
 FUNCTION_STACK = "fastapi_function_astack"
 
 
+async def _submit(engine: Engine, attempts: list[Attempt]) -> None:
+    await engine.dispatcher.submit(attempts)
+
+
 class Manager(Protocol):
     """What a request needs of a `TaskManager`."""
 
@@ -115,7 +119,11 @@ class ManagedBackgroundTasks(BackgroundTasks):
         """
         if self._waiting:
             waiting, self._waiting = self._waiting, []
-            await self._manager.engine.dispatcher.submit(waiting)
+            engine = self._manager.engine
+            if asyncio.get_running_loop() is engine.loop:
+                await engine.dispatcher.submit(waiting)
+            else:
+                await engine.on_its_loop(_submit(engine, waiting))
         if self._under_way:
             under_way, self._under_way = self._under_way, []
             for future in under_way:
@@ -125,6 +133,10 @@ class ManagedBackgroundTasks(BackgroundTasks):
         """As `commit`; what is added from now on goes out as it comes."""
         self._immediate = True
         await self.commit()
+
+    def drop(self) -> None:
+        """Forget what was added and is not under way yet."""
+        self._waiting.clear()
 
     async def __call__(self) -> None:
         """Commit and start what was added; Starlette calls this after the response."""
@@ -138,7 +150,7 @@ class ManagedBackgroundTasks(BackgroundTasks):
     ) -> bool:
         """The request is over. If it raised before its response, what it added is dropped."""
         if kind is not None:
-            self._waiting.clear()
+            self.drop()
         self._immediate = True
         await self.commit()
         return False

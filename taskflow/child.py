@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from executors.describe import describe
 from executors.outcomes import Failure
 from taskflow.codec import ArgumentCodec, encode_result
 from taskflow.context import TaskContext, running_task
@@ -70,6 +72,18 @@ def _codec(function: Callable[..., Any]) -> ArgumentCodec:
     return ArgumentCodec(function, max_bytes=2**62)  # the size was checked before it was stored
 
 
+def refuse_awaitable(value: object, function: Callable[..., Any]) -> object:
+    """``value``, unless it is work that nobody would do: then TypeError."""
+    if not inspect.isawaitable(value):
+        return value
+    if inspect.iscoroutine(value):
+        value.close()
+    raise TypeError(
+        f"{function!r} is not a coroutine function but returned a {type(value).__name__} that "
+        "nobody awaited: make it `async def`, and a decorator around it async, too"
+    )
+
+
 def run_order(order: Order) -> Reply:
     """Run one attempt in this process; every error it raises comes home as data."""
     lines = _Lines()
@@ -83,12 +97,12 @@ def run_order(order: Order) -> Reply:
         if is_coroutine_function(order.function):
             value = asyncio.run(order.function(*args, **kwargs))
         else:
-            value = order.function(*args, **kwargs)
+            value = refuse_awaitable(order.function(*args, **kwargs), order.function)
         result, result_error = encode_result(value, order.max_result_bytes)
     except TaskSignal as signal:
         return Reply(wish=signal.wish(), lines=lines.all())
     except BaseException as error:  # sys.exit() and the like end the task, not the worker
-        return Reply(failure=Failure.of(error, keep=False), lines=lines.all())
+        return Reply(failure=describe(error, keep=False), lines=lines.all())
     finally:
         running_task.reset(token)
     return Reply(result, result_error, lines=lines.all())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import cast
@@ -292,6 +292,9 @@ def encode_result(value: object, max_bytes: int) -> tuple[str | None, str | None
     if value is None:
         return None, None
     kind = describe_type(value)
+    if isinstance(value, Iterator | AsyncIterator):
+        # It would be run to its end here, and may have none.
+        return None, f"the result is a {kind}: return a list, or what it leads to"
     try:
         text = to_json(value) if type(value) in PLAIN else _dump(value)
         if len(text) > max_bytes:

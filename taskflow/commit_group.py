@@ -96,12 +96,12 @@ class Group:
                 rows.append(insert_row(record))
         return batch
 
-    def without_submissions(self) -> list[Batch]:
+    def parts(self) -> list[Group]:
         """Everything but the submissions, one by one."""
         return [
-            *(Batch(updates=[update_row(record)]) for record in self.touched),
-            *(Batch(attempts=[attempt]) for attempt in self.attempts),
-            *(Batch(logs=[line]) for line in self.logs),
+            *(Group([], [record], [], []) for record in self.touched),
+            *(Group([], [], [attempt], []) for attempt in self.attempts),
+            *(Group([], [], [], [line]) for line in self.logs),
         ]
 
 

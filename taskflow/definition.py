@@ -67,6 +67,14 @@ def unwrap(
     return function, args, kwargs
 
 
+def main_of_package(function: Callable[..., Any]) -> bool:
+    """Whether it was defined by ``python -m package``: spawned processes leave that module out."""
+    if getattr(function, "__module__", None) != "__main__":
+        return False
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    return spec is not None and bool(spec.name.endswith(".__main__"))
+
+
 def is_coroutine_function(function: Callable[..., Any]) -> bool:
     """Whether calling it gives a coroutine; also for objects with an async ``__call__``."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(

@@ -68,6 +68,11 @@ class Dispatcher:
         self.stopping = False
         #: Writes that were refused because somebody else held the task by then.
         self.superseded = 0
+        #: Tasks that are being cancelled, and by how many people.
+        self._unwanted: dict[str, int] = {}
+        #: New tasks that enter their lanes in the next round of the loop.
+        self._entering: list[Attempt] = []
+        self._context = contextvars.copy_context()
         self._waiters: dict[str, list[asyncio.Future[TaskRecord]]] = {}
         self._moved = asyncio.Event()
 
@@ -83,27 +88,51 @@ class Dispatcher:
         records = [attempt.record for attempt in attempts]
         future = self._outbox.submit(records, functools.partial(self._settled, attempts))
         for attempt in attempts:
-            self._admit(attempt, at_once=prompt)
+            if self._admit(attempt) and prompt and not attempt.record.at_most_once:
+                self._enter_soon(attempt)
         return future
 
     def submit_eager(self, attempt: Attempt) -> asyncio.Future[None]:
         """As `submit`, and start at once whatever the store does."""
         future = self._outbox.submit([attempt.record], functools.partial(self._settled, (attempt,)))
-        self._admit(attempt, at_once=True)
+        if self._admit(attempt) and not attempt.record.at_most_once:
+            self._enter(attempt)
         return future
 
-    def _admit(self, attempt: Attempt, *, at_once: bool) -> None:
-        """Give a new task a place in its lane, or leave it on disk for whoever has one."""
+    def _admit(self, attempt: Attempt) -> bool:
+        """Keep a place for a new task in its lane, or leave it on disk for whoever has one.
+
+        True if it may start before it is stored.
+        """
         record = attempt.record
         attempt.reporter = self
         if record.status is not TaskStatus.PENDING or not self._has_room(record.lane):
-            return
+            return False
         record.owner = self.instance
         if record.idempotency_key is not None:
-            return  # only the store can tell whether it is new
+            return False  # only the store can tell whether it is new
         self.live[record.task_id] = attempt
-        if at_once and not record.at_most_once:
-            self._enter(attempt)
+        return True
+
+    def _enter_soon(self, attempt: Attempt) -> None:
+        """Enter it together with all others that are added in this round of the loop.
+
+        Between two requests the code for this is out of the processor's caches each time, and takes
+        four times as long.
+        """
+        attempt.entered = True
+        if not self._entering:
+            asyncio.get_running_loop().call_soon(self._enter_all, context=self._context)
+        self._entering.append(attempt)
+
+    def _enter_all(self) -> None:
+        entering, self._entering = self._entering, []
+        for attempt in entering:
+            if attempt.superseded:
+                self._lanes[attempt.record.lane].release()
+                self._let_go(attempt.record)
+            else:
+                self._enter(attempt)
 
     def _has_room(self, lane: str) -> bool:
         # What already waits on disk goes first.
@@ -120,6 +149,10 @@ class Dispatcher:
             record = attempt.record
             if committed is None or record.task_id in committed.duplicates:
                 self._withdraw(attempt)
+                if committed is not None:
+                    # Of two that came with one key at one time neither is the first: one task is
+                    # on disk, and belongs to nobody yet.
+                    self.puller.suspect(record.lane)
                 continue
             if not attempt.definition.findable:
                 self._registry.keep(record.task_id, attempt.definition)
@@ -162,7 +195,12 @@ class Dispatcher:
         else:
             if lane.name == "cpu":
                 attempt.for_worker_process(self._max_result_bytes)
-            lane.submit(attempt, reserved=True)
+            elif lane.name == "io":
+                attempt.for_thread(self._max_result_bytes)
+            try:
+                lane.submit(attempt, reserved=True)
+            except TypeError as error:  # it would not go to a worker process after all
+                self._give_up(attempt.record, str(error))
 
     # -- what the lanes say ----------------------------------------------------------------
 
@@ -222,8 +260,9 @@ class Dispatcher:
     def _launch(self, record: TaskRecord) -> None:
         """Run a task that was taken from disk and has a reservation in its lane."""
         self.retrying.pop(record.task_id, None)
-        if self._outbox.recall(record):
+        if record.task_id in self._unwanted or self._outbox.is_recalled(record.task_id):
             self._lanes[record.lane].release()
+            self._recorder.cancel(record)
             self._let_go(record)
             return
         definition = self._registry.find(record.task_id, record.func_name)
@@ -240,7 +279,10 @@ class Dispatcher:
             try:
                 args, kwargs = definition.codec.decode(record.args)
             except TaskArgumentError as error:
-                self._give_up(record, misfit(str(error)))
+                self._give_up(record, str(error))
+                return
+            except Exception as error:  # validators of users may raise anything
+                self._give_up(record, misfit(f"{type(error).__name__}: {error}"))
                 return
         if definition.lane != record.lane:
             # The code moved the function to another lane since; the claim was bounded, so this is.
@@ -261,25 +303,27 @@ class Dispatcher:
 
     async def cancel(self, task_id: str) -> TaskStatus | None:
         """Cancel a task that waits, or runs here; its status afterwards, None if unknown."""
-        attempt = self.live.get(task_id)
-        if attempt is None:
-            status = await self._cancel_on_disk(task_id)
-            attempt = self.live.get(task_id)
-            if status in FINAL or attempt is None:
-                return status
-            # It was on its way from disk to its lane.
-        attempt.revoked = True
-        lane = self._lanes[attempt.record.lane]
         ended = self.when_final(task_id)
-        if not lane.cancel(attempt):
-            attempt.cancelled = True  # not committed yet: it ends when it would enter the lane
-        while not ended.done() and self.live.get(task_id) is attempt:
-            await asyncio.wait({ended}, timeout=LOOK)
-        await self._outbox.flush()
-        if ended.done():
+        self._unwanted[task_id] = self._unwanted.get(task_id, 0) + 1
+        try:
+            attempt = self.live.get(task_id)
+            if attempt is not None:
+                attempt.revoked = True
+                if not self._lanes[attempt.record.lane].cancel(attempt):
+                    attempt.cancelled = True  # not committed yet: ends when it would enter the lane
+                while not ended.done() and self.live.get(task_id) is attempt:
+                    await asyncio.wait({ended}, timeout=LOOK)
+            # Whatever happens to it here meanwhile, `_launch` will not let it start.
+            status = None if ended.done() else await self._cancel_on_disk(task_id)
+            if not ended.done():
+                return status
+            await self._outbox.flush()
             return ended.result().status
-        # Somebody else holds it by now.
-        return await self._cancel_on_disk(task_id)
+        finally:
+            ended.cancel()
+            self._unwanted[task_id] -= 1
+            if not self._unwanted[task_id]:
+                del self._unwanted[task_id]
 
     async def _cancel_on_disk(self, task_id: str) -> TaskStatus | None:
         # What was decided here must be in its row before the row is judged by.

@@ -12,7 +12,8 @@ import logging
 import os
 import random
 import uuid
-from collections.abc import Mapping
+from collections.abc import Coroutine, Mapping
+from typing import Any, TypeVar
 
 from executors import EventLoopLane, ProcessLane, ThreadLane
 from executors.base import Lane
@@ -27,6 +28,8 @@ from taskflow.settings import Settings
 from taskflow.stores.base import Store
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 #: Seconds beyond the grace period that writing the last records may take.
 LAST_WRITES = 2.0
@@ -158,6 +161,12 @@ class Engine:
                 for lane in self.lanes.values():
                     lane.abandon()
                 self.store.abandon()
+
+    async def on_its_loop(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of ``work``, done on the engine's own event loop from whichever this is."""
+        if asyncio.get_running_loop() is self.loop:
+            return await work
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self.loop))
 
     async def settle(self) -> None:
         """Wait, but not for long, until what happened so far can be read from the store."""

@@ -3,23 +3,57 @@
 from __future__ import annotations
 
 import contextvars
+import dataclasses
+import functools
 import random
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal
 
 from executors import check_picklable
 from taskflow.attempt import Attempt
 from taskflow.clock import Clock
-from taskflow.definition import TaskDefinition, make_definition, unwrap
+from taskflow.codec import ArgumentCodec
+from taskflow.definition import (
+    CALL_OPTIONS,
+    TaskDefinition,
+    is_findable,
+    main_of_package,
+    make_definition,
+    parameter_names,
+    route,
+    unwrap,
+)
 from taskflow.errors import TaskDefinitionError
 from taskflow.ids import keyed_task_id, new_task_id
-from taskflow.options import CallOptions, OptionedFunction, take_options
+from taskflow.options import CallOptions, OptionedFunction, take_options, unwrap_options
 from taskflow.record import TaskRecord
 from taskflow.registry import Registry
 from taskflow.retry import RetryPolicy, make_policy
 from taskflow.settings import Settings
 
 ExceptionTypes = type[BaseException] | Iterable[type[BaseException]]
+
+
+OPTION_NAMES = frozenset(
+    {
+        "name",
+        "lane",
+        "retries",
+        "delay",
+        "backoff",
+        "max_delay",
+        "jitter",
+        "retry_on",
+        "dont_retry_on",
+        "timeout",
+        "queue",
+        "priority",
+        "eager",
+        "at_most_once",
+        "requeue_on_interrupt",
+    }
+)
 
 
 class TaskFactory:
@@ -40,7 +74,46 @@ class TaskFactory:
 
     def declare(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
         """Register a decorated function; raises `TaskDefinitionError`."""
+        if isinstance(function, classmethod):
+            raise TaskDefinitionError(
+                f"{function!r} cannot be declared: put @classmethod above @task_manager.task"
+            )
+        if isinstance(function, staticmethod):
+            function = function.__func__  # what the name in the class will give
         self._registry.declare(self._make_definition(function, **options))
+
+    def check_option_names(self, options: Mapping[str, Any]) -> None:
+        """Raise `TaskDefinitionError` for an option that `TaskManager.task` does not have."""
+        for name in options.keys() - OPTION_NAMES:
+            raise TaskDefinitionError(
+                f"task() has no option {name!r}: it takes {', '.join(sorted(OPTION_NAMES))}"
+            )
+
+    def bind_declared(self) -> None:
+        """Find out what the names of declared tasks mean now that the app is loaded.
+
+        A decorator above ours, or the class around it, makes something else of the function: that
+        is what callers hand over, and what must run after a restart.
+        """
+        for definition in tuple(self._registry):
+            found: object = sys.modules.get(definition.function.__module__)
+            for part in getattr(definition.function, "__qualname__", "<none>").split("."):
+                found = getattr(found, part, None)
+            if callable(found) and self._registry.of(found) is None:
+                related = self._registry.behind(found)
+                if related is not None and is_findable(found):
+                    self._registry.rebind(self._derive(related, found))
+
+    def _derive(self, declared: TaskDefinition, function: Callable[..., Any]) -> TaskDefinition:
+        """The same task with a method or a wrapper of its function."""
+        return dataclasses.replace(
+            declared,
+            function=function,
+            lane=route(function, "cpu" if declared.lane == "cpu" else None, declared.name),
+            codec=ArgumentCodec(function, max_bytes=self._settings.max_args_bytes),
+            options=CALL_OPTIONS - parameter_names(function),
+            findable=is_findable(function),
+        )
 
     def _make_definition(
         self,
@@ -89,9 +162,9 @@ class TaskFactory:
         Any thread may call this. Raises as `enqueue` does.
         """
         options: CallOptions | None = None
-        if type(function) is OptionedFunction:
-            options = CallOptions(**function.options)
-            function = function.function
+        if type(function) is OptionedFunction or type(function) is functools.partial:
+            function, args, kwargs, given = unwrap_options(function, args, kwargs)
+            options = CallOptions(**given) if given else None
         definition = self._registry.of(function)
         if definition is None:
             definition, args, kwargs = self._adopt(function, args, kwargs)
@@ -126,6 +199,11 @@ class TaskFactory:
     def _check_picklable(self, definition: TaskDefinition) -> None:
         # Not at the declaration: the name of the function does not exist before the decorator ends.
         try:
+            if main_of_package(definition.function):
+                raise TypeError(
+                    f"{definition.function!r} stands in the __main__.py of a package, which worker "
+                    "processes do not import: move it to another module of the package"
+                )
             check_picklable(definition.function)
         except TypeError as error:
             raise TaskDefinitionError(f"task {definition.name!r}: {error}") from error
@@ -134,12 +212,18 @@ class TaskFactory:
     def _adopt(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[TaskDefinition, tuple[Any, ...], dict[str, Any]]:
-        """The definition of a function that was not declared as it is handed over."""
+        """The definition of a function that is not known as it is handed over."""
         inner, held_args, held_kwargs = unwrap(function)
         definition = self._registry.of(inner)
         if definition is None:
-            definition = self._make_definition(inner)
-            self._registry.adopt(definition)
+            declared = self._registry.behind(inner)
+            if declared is None:
+                definition = self._make_definition(inner)
+                self._registry.adopt(definition)
+            else:
+                definition = self._derive(declared, inner)
+                if definition.findable:
+                    self._registry.rebind(definition)
         return definition, held_args + args, {**held_kwargs, **kwargs}
 
 

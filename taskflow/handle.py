@@ -30,6 +30,9 @@ class TaskHandle(Generic[R]):
 
     async def record(self) -> TaskRecord | None:
         """The task as it is stored now; None once it is pruned."""
+        return await self._engine.on_its_loop(self._record())
+
+    async def _record(self) -> TaskRecord | None:
         await self._engine.settle()
         return await self._engine.store.get(self.task_id)
 
@@ -40,7 +43,7 @@ class TaskHandle(Generic[R]):
 
     async def cancel(self) -> TaskStatus | None:
         """Cancel it wherever it waits or runs; its status afterwards."""
-        return await self._engine.dispatcher.cancel(self.task_id)
+        return await self._engine.on_its_loop(self._engine.dispatcher.cancel(self.task_id))
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return what the function returned, as it is stored.
@@ -50,7 +53,7 @@ class TaskHandle(Generic[R]):
         ``timeout`` seconds (default: never).
         """
         async with asyncio.timeout(timeout):
-            record = await self._final()
+            record = await self._engine.on_its_loop(self._final())
         if record.status is not TaskStatus.SUCCESS:
             raise TaskFailedError(self.task_id, record.status, record.error)
         if record.result_error is not None:
@@ -65,6 +68,9 @@ class TaskHandle(Generic[R]):
         ended = self._engine.dispatcher.when_final(self.task_id)
         try:
             while True:
+                if self.task_id not in self._engine.dispatcher.live:
+                    # It may have ended here a moment ago, with its end not written yet.
+                    await self._engine.settle()
                 record = await self._engine.store.get(self.task_id)
                 if record is None and self.task_id not in self._engine.dispatcher.live:
                     raise TaskFailedError(self.task_id, "gone", "it was deleted")

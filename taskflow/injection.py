@@ -88,6 +88,8 @@ async def _commit(tasks: list[ManagedBackgroundTasks]) -> bool:
             await each.commit_for_response()
     except StoreUnavailableError as error:
         log.error("answered 503, because the tasks of the request could not be stored: %s", error)
+        for each in tasks:
+            each.drop()
         return False
     return True
 

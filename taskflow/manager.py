@@ -13,15 +13,16 @@ from fastapi.requests import HTTPConnection
 
 from taskflow.background import ManagedBackgroundTasks
 from taskflow.clock import Clock, SystemClock
+from taskflow.context import get_task_context
 from taskflow.definition import LaneName
 from taskflow.engine import Engine
 from taskflow.errors import NotStartedError
 from taskflow.factory import ExceptionTypes, TaskFactory
 from taskflow.handle import TaskHandle
 from taskflow.injection import tasks_of_request
-from taskflow.options import OptionedFunction
+from taskflow.options import NOT_GIVEN, OptionedFunction
 from taskflow.registry import Registry
-from taskflow.settings import Settings, load_settings
+from taskflow.settings import Settings, database_path, load_settings
 from taskflow.stores.base import Store
 from taskflow.stores.sqlite.store import SQLiteStore
 
@@ -53,11 +54,13 @@ class TaskManager:
         if snapshot_db is not None:
             settings["db"] = str(snapshot_db)
         self.settings: Settings = load_settings(**settings)
+        self._database = database_path(self.settings.db)
         self.clock: Clock = clock or SystemClock()
         self.registry = Registry()
         self._requeue_pending = requeue_pending
         self.factory = TaskFactory(self.settings, self.registry, self.clock)
         self._engine: Engine | None = None
+        self._nested: list[bool] = []
         #: Requests that come at once start it only once; a lock belongs to its loop.
         self._starting: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
 
@@ -100,6 +103,7 @@ class TaskManager:
 
         Raises `TaskDefinitionError` for options that cannot work.
         """
+        self.factory.check_option_names(options)
         if bare:
             (function,) = bare
             self.factory.declare(function, options)
@@ -122,14 +126,14 @@ class TaskManager:
         idempotency_key: str | None = None,
         run_in: float | timedelta | None = None,
         run_at: datetime | None = None,
-        timeout: float | None = None,
+        timeout: float | None = NOT_GIVEN,
         retries: int | None = None,
     ) -> OptionedFunction[P, R]:
         """``function`` with options for one call: ``add_task(manager.options(f, priority=5), x)``.
 
         The typed way, and the only one where ``function`` has a parameter of the same name.
         """
-        given = {
+        given: dict[str, Any] = {
             "eager": eager,
             "priority": priority,
             "queue": queue,
@@ -137,10 +141,12 @@ class TaskManager:
             "idempotency_key": idempotency_key,
             "run_in": run_in,
             "run_at": run_at,
-            "timeout": timeout,
             "retries": retries,
         }
-        return OptionedFunction(function, {k: v for k, v in given.items() if v is not None})
+        wanted = {name: value for name, value in given.items() if value is not None}
+        if timeout is not NOT_GIVEN:
+            wanted["timeout"] = timeout
+        return OptionedFunction(function, wanted)
 
     # -- adding ----------------------------------------------------------------------------
 
@@ -165,10 +171,14 @@ class TaskManager:
         """
         engine = self.engine
         attempt, eager = self.factory.prepare(function, args, kwargs, source="code")
-        if eager:
-            await engine.dispatcher.submit_eager(attempt)
-        else:
-            await engine.dispatcher.submit((attempt,))
+
+        async def submit() -> None:
+            if eager:
+                await engine.dispatcher.submit_eager(attempt)
+            else:
+                await engine.dispatcher.submit((attempt,))
+
+        await engine.on_its_loop(submit())
         return TaskHandle(attempt.record.task_id, engine, attempt.definition.function)
 
     async def get_tasks(self, connection: HTTPConnection) -> ManagedBackgroundTasks:
@@ -205,7 +215,7 @@ class TaskManager:
         Raises `StoreError` if the store cannot be used, saying why and what to do.
         """
         if await self.open():
-            await self.engine.run()
+            await self.run()
 
     async def shutdown(self) -> None:
         """Stop within the grace period; unfinished work goes back to the store. Idempotent."""
@@ -216,7 +226,12 @@ class TaskManager:
         """The first half of `startup`: tasks can be added; False if that was so already."""
         if self.is_running_here():
             return False
-        # An engine of another event loop belongs to a life that was never shut down.
+        if self._engine is not None and self._engine.loop.is_running():
+            raise NotStartedError(
+                "this TaskManager runs on another event loop, in another thread: add tasks to it "
+                "from here with `await task_manager.enqueue(...)`, or use a manager of your own"
+            )
+        # An engine whose event loop is over belongs to a life that was never shut down.
         engine = Engine(
             self.settings,
             self.registry,
@@ -230,6 +245,7 @@ class TaskManager:
 
     async def run(self) -> None:
         """The second half of `startup`: also run what waits in the store."""
+        self.factory.bind_declared()
         await self.engine.run()
 
     async def drain(self) -> None:
@@ -257,11 +273,15 @@ class TaskManager:
         """Return when nothing of this instance waits or runs and all of it is committed.
 
         Waits for the retries of tasks that failed here, too; not for tasks that were added or
-        snoozed for a later time.
+        snoozed for a later time. Raises RuntimeError inside of a task, which would wait for itself.
         """
+        if get_task_context() is not None:
+            raise RuntimeError("join() inside of a task would wait for itself: await its handles")
         await self.engine.dispatcher.idle()
 
     async def __aenter__(self) -> Self:
+        # Inside of another `async with`, or of an app that is running, this one changes nothing.
+        self._nested.append(self.is_running_here())
         await self.startup()
         return self
 
@@ -271,9 +291,10 @@ class TaskManager:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self.shutdown()
+        if not self._nested.pop():
+            await self.shutdown()
 
     def _make_store(self) -> Store:
         # A little less than a request waits: the store's own answer comes first and is definite.
         patience = 0.8 * self.settings.enqueue_timeout
-        return SQLiteStore(self.settings.db, busy_timeout=patience)
+        return SQLiteStore(self._database, busy_timeout=patience)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from taskflow.states import TaskStatus
 P = ParamSpec("P")
 R = TypeVar("R")
 
+#: Says that an option was not given, where None means something.
+NOT_GIVEN: Any = object()
 #: A key longer than this is a mistake.
 LONGEST_KEY = 256
 #: Bytes of JSON that the tags of one task may take.
@@ -47,7 +50,8 @@ class CallOptions:
     idempotency_key: str | None = None
     run_in: float | timedelta | None = None
     run_at: datetime | None = None
-    timeout: float | None = None
+    #: None is a wish of its own: no limit.
+    timeout: float | None = NOT_GIVEN
     retries: int | None = None
 
     def apply(self, record: TaskRecord, now: float) -> None:
@@ -56,7 +60,7 @@ class CallOptions:
             record.priority = check_priority(self.priority, TaskOptionError)
         if self.queue is not None:
             record.queue = check_queue(self.queue, TaskOptionError)
-        if self.timeout is not None:
+        if self.timeout is not NOT_GIVEN:
             record.timeout = check_timeout(self.timeout, TaskOptionError)
         if self.retries is not None:
             record.max_attempts = 1 + check_retries(self.retries, TaskOptionError)
@@ -92,6 +96,25 @@ def _duration(value: object) -> float:
         if 0 <= seconds < 1e10:
             return seconds
     raise TaskOptionError(f"run_in={value!r}: give a duration of 0 or more, seconds or a timedelta")
+
+
+def unwrap_options(
+    function: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any], dict[str, Any]]:
+    """The function inside options and partials in any order, its arguments, and the options.
+
+    The outermost options win.
+    """
+    given: dict[str, Any] = {}
+    while isinstance(function, OptionedFunction | functools.partial):
+        if isinstance(function, OptionedFunction):
+            given = {**function.options, **given}
+            function = function.function
+        else:
+            args = function.args + args
+            kwargs = {**function.keywords, **kwargs}
+            function = function.func
+    return function, args, kwargs, given
 
 
 def take_options(definition: TaskDefinition, kwargs: dict[str, Any]) -> CallOptions | None:

@@ -65,6 +65,10 @@ class Outbox:
         self._attempts: list[AttemptRecord] = []
         self._logs: deque[LogLine] = deque()
         self._flushers: list[asyncio.Future[None]] = []
+        #: Tasks that were committed after their caller had been told that they were not.
+        self._recalls: dict[str, None] = {}
+        #: Tasks of the commit under way whose caller has been told so; it may still succeed.
+        self._late: set[str] = set()
         self._ends = 0
         self._work = asyncio.Event()
         self._lazy: asyncio.TimerHandle | None = None
@@ -126,6 +130,10 @@ class Outbox:
             except RuntimeError:  # the loop is closed; the thread outlived the app
                 return
 
+    def is_recalled(self, task_id: str) -> bool:
+        """Whether a task is on disk although its caller was told that it is not."""
+        return task_id in self._recalls or task_id in self._late
+
     async def flush(self) -> None:
         """Return when everything added so far is committed."""
         if self.empty:
@@ -176,7 +184,12 @@ class Outbox:
 
     def _anything(self) -> bool:
         return bool(
-            self._submissions or self._dirty or self._attempts or self._logs or self._flushers
+            self._submissions
+            or self._dirty
+            or self._attempts
+            or self._logs
+            or self._flushers
+            or self._recalls
         )
 
     def _wake(self) -> None:
@@ -224,11 +237,16 @@ class Outbox:
         except Exception as error:
             await self._isolate(group, error)
         else:
-            self.commits += 1
-            self._clear_trouble()
-            await self._settle(group.submissions, committed)
+            if batch:
+                self.commits += 1
+                self._clear_trouble()
+            self._settle(group.submissions, committed)
         finally:
             self._in_flight = None
+            self._late.clear()
+        if not await self._recall_all():
+            self._flushers = group.flushers + self._flushers
+            return False
         for future in group.flushers:
             if not future.done():
                 future.set_result(None)
@@ -256,7 +274,7 @@ class Outbox:
             group.flushers, self._flushers = self._flushers, []
         return group
 
-    async def _settle(self, submissions: list[Submission], committed: Committed) -> None:
+    def _settle(self, submissions: list[Submission], committed: Committed) -> None:
         if committed.refused:
             self._on_refused(committed.refused)
         late: list[Submission] = []
@@ -266,22 +284,36 @@ class Outbox:
             else:
                 submission.succeed(committed)
         for submission in late:
-            await self._withdraw(submission, committed)
+            self._withdraw(submission, committed)
 
-    async def _withdraw(self, submission: Submission, committed: Committed) -> None:
+    def _withdraw(self, submission: Submission, committed: Committed) -> None:
         """Whoever added these was told that they are not stored; so they must not run."""
         for record in submission.records:
             if record.task_id in committed.duplicates:
                 continue
-            if record.owner is None and can(record.status, Event.CANCEL):
-                await self._store.cancel(record.task_id, self._clock.now())
-                continue
-            if can(record.status, Event.CANCEL):
+            if not can(record.status, Event.CANCEL):
+                self.touch(record)  # it was over before anybody knew
+            elif record.owner is None and record not in self._dirty:
+                self._recalls[record.task_id] = None  # its row has no owner who could write it
+            else:
                 record.status = next_status(record.status, Event.CANCEL)
                 record.error = "withdrawn: the store took too long, and the caller was told so"
                 record.ended_at = self._clock.now()
                 record.owner = None
-            self.touch(record)  # or what was over before anybody knew
+                self.touch(record)
+
+    async def _recall_all(self) -> bool:
+        """Cancel on disk what counts as not added; False if the store is away again."""
+        for task_id in tuple(self._recalls):
+            try:
+                await self._store.cancel(task_id, self._clock.now())
+            except StoreUnavailableError as error:
+                self._set_trouble(error)
+                return False
+            except StoreError:
+                log.exception("task %s counts as not added, but could not be cancelled", task_id)
+            del self._recalls[task_id]
+        return True
 
     def _fail(self, submission: Submission, error: StoreError) -> None:
         submission.fail(error)
@@ -299,12 +331,14 @@ class Outbox:
             except Exception as alone:
                 self._fail(submission, as_store_error(alone))
             else:
-                await self._settle([submission], committed)
-        for part in group.without_submissions():
+                self._settle([submission], committed)
+        for part in group.parts():
             try:
-                committed = await self._store.commit(part)
+                committed = await self._store.commit(part.batch())
+            except StoreUnavailableError:
+                self._put_back(part)
             except Exception:
-                log.exception("a record could not be written and is lost: %r", part)
+                log.exception("a record could not be written and is lost: %r", part.batch())
             else:
                 if committed.refused:
                     self._on_refused(committed.refused)
@@ -328,6 +362,7 @@ class Outbox:
         for submission in waiting:
             if submission.expires <= now:
                 self._fail(submission, error)
+                self._late.update(record.task_id for record in submission.records)
         # Those not yet under way need not be written at all.
         self._submissions = deque(s for s in self._submissions if not s.failed)
         rest = [s.expires for s in waiting if not s.failed]

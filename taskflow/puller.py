@@ -80,8 +80,12 @@ class Puller:
     def expect_all(self) -> None:
         """There may be something on disk for any lane."""
         for name in self._lanes:
-            self._suspected.add(name)
-            self._pull(name)
+            self.suspect(name)
+
+    def suspect(self, lane: str) -> None:
+        """There may be something on disk for this lane."""
+        self._suspected.add(lane)
+        self._pull(lane)
 
     def room_in(self, name: str) -> None:
         """A call of this lane ended: fetch more when the waiting room is half empty."""
@@ -105,6 +109,9 @@ class Puller:
             # The watch and the timer ask again within a second.
             level = logging.WARNING if isinstance(error, StoreError) else logging.ERROR
             log.log(level, "could not take tasks of lane %s from the store: %s", lane, error)
+        else:
+            # A short task may have ended since the round saw no room.
+            self.room_in(lane)
 
     async def _pull_lane(self, name: str) -> None:
         lane = self._lanes[name]

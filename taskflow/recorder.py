@@ -97,7 +97,7 @@ class Recorder:
                 self._outbox.add_log(LogLine(record.task_id, record.attempt, at, level, message))
             record.result, record.result_error = value.result, value.result_error
             if value.misfit is not None:
-                return Decision(Event.FAIL, "failed", misfit(value.misfit))
+                return Decision(Event.FAIL, "failed", value.misfit)
             if value.wish is not None:
                 now = self._clock.now()
                 return obey(value.wish, record, policy, now=now, draw=self._draw)
@@ -146,6 +146,14 @@ class Recorder:
         record.owner = None
         self._outbox.touch_end(record)
         log.error("task %s (%s) failed: %s", record.func_name, record.task_id, problem)
+
+    def cancel(self, record: TaskRecord) -> None:
+        """Somebody cancelled the task before it started."""
+        record.status = next_status(record.status, Event.CANCEL)
+        record.error = "cancelled: before it started"
+        record.ended_at = self._clock.now()
+        record.owner = None
+        self._outbox.touch_end(record)
 
     def hand_back(self, record: TaskRecord) -> None:
         """The task has not started here: anybody may take it."""

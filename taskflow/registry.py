@@ -36,6 +36,8 @@ class Registry:
     def declare(self, definition: TaskDefinition) -> None:
         """Register a decorated function; raises `DuplicateTaskError` for a name already taken."""
         known = self._declared.get(definition.name)
+        if known is not None and known.function is definition.function:
+            raise DuplicateTaskError(f"task {definition.name!r} is declared twice")
         if known is not None:
             raise DuplicateTaskError(
                 f"task name {definition.name!r} is taken by {known.function!r}: give one of the "
@@ -44,6 +46,22 @@ class Registry:
         self._declared[definition.name] = definition
         self._by_function[definition.function] = definition
         self._names |= {definition.name}
+
+    def behind(self, function: Callable[..., Any]) -> TaskDefinition | None:
+        """The declared task that ``function`` is a method, a wrapper or a copy of, if any."""
+        layer: Any = function
+        while layer is not None:
+            with contextlib.suppress(TypeError):  # an unhashable callable object
+                if layer in self._by_function:
+                    return self._by_function[layer]
+            layer = getattr(layer, "__func__", None) or getattr(layer, "__wrapped__", None)
+        return None
+
+    def rebind(self, definition: TaskDefinition) -> None:
+        """From now on the name of a declared task means this function: its method or wrapper."""
+        self._declared[definition.name] = definition
+        with contextlib.suppress(TypeError):
+            self._seen[definition.function] = definition
 
     def adopt(self, definition: TaskDefinition) -> None:
         """Register an undecorated function that was handed to ``add_task``."""
@@ -57,8 +75,9 @@ class Registry:
         if not isinstance(definition.function, types.MethodType):
             with contextlib.suppress(TypeError):  # an object without weak references
                 self._seen[definition.function] = definition
-        self._adopted[definition.name] = definition
-        self._names |= {definition.name}
+        if definition.name not in self._declared:
+            self._adopted[definition.name] = definition
+            self._names |= {definition.name}
 
     def of(self, function: Callable[..., Any]) -> TaskDefinition | None:
         """The definition of exactly this function object, if it is known."""

@@ -85,6 +85,19 @@ class Settings(BaseSettings):
     )
 
 
+def database_path(db: str) -> str:
+    """The path that ``db`` stands for; raises `SettingsError` for what this version cannot use."""
+    scheme, found, rest = db.partition("://")
+    if not found:
+        return db
+    if scheme == "sqlite" and rest.startswith("/"):
+        return rest[1:]  # as elsewhere: three slashes and a relative path, or four and an absolute
+    raise SettingsError(
+        f"TASKFLOW_DB={scheme}://...: this version stores tasks in SQLite only; give the path of a "
+        "file, such as tasks.db"
+    )
+
+
 def load_settings(**overrides: object) -> Settings:
     """The settings from the environment, keyword arguments winning.
 

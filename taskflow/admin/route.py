@@ -7,10 +7,12 @@ from typing import Any
 
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
-from fastapi.routing import APIRoute
+from fastapi.routing import APIRoute, APIRouter
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import Match
+from starlette.types import Scope
 
 from taskflow.errors import NotStartedError, StoreUnavailableError
 
@@ -49,3 +51,17 @@ class AdminRoute(APIRoute):
             return response
 
         return answer
+
+
+class AdminRouter(APIRouter):
+    """A router that costs the app's own requests next to nothing.
+
+    An app usually has its admin before its own routes, so that each of its requests is held
+    against the admin's first: a dozen patterns, a sixth of what a small request takes in all.
+    """
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        # Whatever a proxy or a mount puts before it, the prefix is in the path as it is.
+        if self.prefix not in scope["path"]:
+            return Match.NONE, {}
+        return super().matches(scope)

@@ -16,7 +16,7 @@ from taskflow.admin.figures import Figures
 from taskflow.admin.lanes import present_lane
 from taskflow.admin.models import LaneList, Metrics, Problem, Task, TaskDetail, TaskList
 from taskflow.admin.present import present, present_whole
-from taskflow.admin.route import AdminRoute
+from taskflow.admin.route import AdminRoute, AdminRouter
 from taskflow.admin.waiting import Place, explain
 from taskflow.dashboard import add_pages
 from taskflow.engine import Engine
@@ -44,7 +44,7 @@ def make_router(
     task_manager: TaskManager, path: str, *, title: str, dependencies: Sequence[Any]
 ) -> APIRouter:
     """The router of the admin under ``path``, every route behind ``dependencies``."""
-    router = APIRouter(
+    router = AdminRouter(
         prefix=path, tags=["tasks"], dependencies=list(dependencies), route_class=AdminRoute
     )
     # Two admins in one app need operation ids of their own.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -61,7 +62,10 @@ def in_a_process() -> None:
 
 @task_manager.task(at_most_once=True)
 def only_once() -> None:
+    """With a negative length: the end of the whole process."""
     mark("start")
+    if length() < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(length())
     mark("end")
 

@@ -129,7 +129,7 @@ class Server:
         return time.monotonic() - began
 
     def survivors(self) -> list[psutil.Process]:
-        """Who of the family is still there 0.5 s after this was first asked."""
+        """Who of the family is still there after another 0.5 s, at most."""
         deadline = time.monotonic() + 0.5
         while (alive := [m for m in self._family if is_alive(m)]) and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -175,9 +175,11 @@ class Server:
             found = dict(connection.execute("SELECT task_id, status FROM tasks").fetchall())
         return found if ids is None else {task_id: found[task_id] for task_id in ids}
 
-    def wait_until_done(self, ids: Sequence[str] | None = None, patience: float = PATIENCE) -> None:
-        """Until these, or all, are successes."""
-        until(
+    def wait_until_done(
+        self, ids: Sequence[str] | None = None, patience: float = PATIENCE
+    ) -> float:
+        """Until these, or all, are successes; the seconds that took."""
+        return until(
             lambda: set(self.states(ids).values()) <= {"success"},
             f"all done; {Counter(self.states(ids).values())}, see {self.log}",
             patience,

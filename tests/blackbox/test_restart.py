@@ -256,7 +256,8 @@ async def test_arguments_that_no_longer_fit_fail_that_task_and_no_other(db_path:
     try:
         record = await until(manager, handles[0].task_id, TaskStatus.FAILED)
         assert record.error is not None
-        assert "no longer fit" in record.error and "count" in record.error
+        assert "does not fit its annotation int any more" in record.error
+        assert "'count'" in record.error
         await until(manager, handles[1].task_id, TaskStatus.SUCCESS)
     finally:
         await manager.shutdown()
