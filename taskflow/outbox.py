@@ -70,6 +70,8 @@ class Outbox:
         #: Tasks of the commit under way whose caller has been told so; it may still succeed.
         self._late: set[str] = set()
         self._ends = 0
+        #: Whether what nobody waits for is to be written now, too.
+        self._due = False
         self._work = asyncio.Event()
         self._lazy: asyncio.TimerHandle | None = None
         self._expiry: asyncio.TimerHandle | None = None
@@ -114,6 +116,7 @@ class Outbox:
         self.touch(record)
         self._ends += 1
         if self._ends >= self._eager_ends:
+            self._due = True
             self._work.set()
 
     def add_attempt(self, attempt: AttemptRecord) -> None:
@@ -194,6 +197,7 @@ class Outbox:
 
     def _wake(self) -> None:
         self._lazy = None
+        self._due = True
         self._work.set()
 
     def _poke(self) -> None:
@@ -252,6 +256,19 @@ class Outbox:
                 future.set_result(None)
         return True
 
+    def _takes_all(self, submissions: list[Submission]) -> bool:
+        """Whether starts, ends and logs go with these new tasks.
+
+        A commit of new tasks alone is a third shorter, and a response waits for it. With a key it
+        may be about a task whose end is not written yet.
+        """
+        return (
+            self._due
+            or self._closing
+            or bool(self._flushers)
+            or any(r.idempotency_key is not None for s in submissions for r in s.records)
+        )
+
     def _gather(self) -> Group:
         submissions: list[Submission] = []
         rows = 0
@@ -260,6 +277,9 @@ class Outbox:
             submissions.append(submission)
             rows += len(submission.records)
             self._unborn.difference_update(submission.records)
+        if submissions and not self._takes_all(submissions):
+            return Group(submissions, [], [], [])
+        self._due = False
         if self._lazy is not None:
             self._lazy.cancel()
             self._lazy = None

@@ -147,7 +147,7 @@ def test_no_worker_outlives_a_program_that_was_killed(
         process.kill()
 
         seconds = seconds_until_gone(workers)
-    print(f"the last of {len(workers)} workers was gone after {seconds * 1000:.1f} ms")  # noqa: T201
+    print(f"the last of {len(workers)} workers was gone after {seconds * 1000:.1f} ms")
     assert seconds <= 1.0
 
 

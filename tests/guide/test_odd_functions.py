@@ -104,6 +104,9 @@ def _add(a: int, b: int) -> int:
     return a + b
 
 
+def _on_a_class(cls: type[Any], /) -> None: ...
+
+
 async def test_options_are_found_inside_of_partials_and_options(manager: TaskManager) -> None:
     manager.task(_add)
     nested = manager.options(functools.partial(manager.options(_add, retries=1), 1), priority=7)
@@ -209,7 +212,7 @@ def test_mistakes_in_declarations_say_what_to_do(db_path: Path) -> None:
     with pytest.raises(TaskDefinitionError, match="no option 'tags'"):
         manager.task(tags=["a"])  # type: ignore[call-overload]
     with pytest.raises(TaskDefinitionError, match="@classmethod above"):
-        manager.task(classmethod(_add))
+        manager.task(classmethod(_on_a_class))  # type: ignore[call-overload]
     manager.task(_add)
     with pytest.raises(DuplicateTaskError, match="declared twice"):
         manager.task(_add)
