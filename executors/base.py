@@ -71,6 +71,13 @@ class Call:
         """
         return False
 
+    def convert(self, value: object) -> object:
+        """What is reported as returned, where the call ran in this process; not asked for None.
+
+        Runs where the call ran, in its thread for instance. What it raises is the call's error.
+        """
+        return value
+
     def on_start(self) -> None:
         """The call has its slot and starts now."""
 

@@ -65,7 +65,7 @@ class EventLoopLane(Lane):
             # Whoever made the call vouches for its function being a coroutine function.
             function: Any = call.function
             value = await function(*call.args, **call.kwargs)
-            outcome = RETURNED_NONE if value is None else Returned(value)
+            outcome = RETURNED_NONE if value is None else Returned(call.convert(value))
         except asyncio.CancelledError as error:
             if not self._was_cancelled(call):
                 outcome = Raised(describe(error))

@@ -94,7 +94,7 @@ class ThreadLane(Lane):
         context = call.context or self._context.copy()
         try:
             value = context.run(call.function, *call.args, **call.kwargs)
-            return RETURNED_NONE if value is None else Returned(value)
+            return RETURNED_NONE if value is None else Returned(call.convert(value))
         except BaseException as error:
             return Raised(describe(error))
 

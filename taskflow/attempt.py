@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -14,15 +13,6 @@ from taskflow.codec import encode_result
 from taskflow.context import TaskContext
 from taskflow.definition import TaskDefinition
 from taskflow.record import TaskRecord
-
-
-def _run_and_encode(
-    function: Callable[..., object], max_result_bytes: int, *args: Any, **kwargs: Any
-) -> Reply | None:
-    value = function(*args, **kwargs)
-    if value is None:
-        return None
-    return Reply(*encode_result(refuse_awaitable(value, function), max_result_bytes))
 
 
 class Reporter(Protocol):
@@ -52,6 +42,7 @@ class Attempt(Call):
         "begun",
         "definition",
         "entered",
+        "max_result_bytes",
         "record",
         "reporter",
         "revoked",
@@ -65,6 +56,7 @@ class Attempt(Call):
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         context: contextvars.Context,
+        max_result_bytes: int,
     ) -> None:
         # Call.__init__ in line: this runs once for every task.
         self.function: Callable[..., object] = definition.function
@@ -77,6 +69,7 @@ class Attempt(Call):
         self.handle = None
         self.record = record
         self.definition = definition
+        self.max_result_bytes = max_result_bytes
         #: Set when the attempt is handed to a lane.
         self.reporter: Reporter | None = None
         #: Whether its lane has it.
@@ -88,13 +81,12 @@ class Attempt(Call):
         #: Somebody else holds the task now: whatever comes of this attempt is dropped.
         self.superseded = False
 
-    def for_thread(self, max_result_bytes: int) -> None:
-        """Encode the result in the thread: a large one would hold up the event loop."""
-        self.function = functools.partial(
-            _run_and_encode, self.definition.function, max_result_bytes
-        )
+    def convert(self, value: object) -> Reply:
+        """Encode the result where it was made: in a thread it holds up nobody else."""
+        value = refuse_awaitable(value, self.definition.function)
+        return Reply(*encode_result(value, self.max_result_bytes))
 
-    def for_worker_process(self, max_result_bytes: int) -> None:
+    def for_worker_process(self) -> None:
         """Turn it into a call that a worker process can run: the stored arguments, not objects."""
         record = self.record
         order = Order(
@@ -103,7 +95,7 @@ class Attempt(Call):
             record.task_id,
             record.func_name,
             record.attempt + 1,
-            max_result_bytes,
+            self.max_result_bytes,
         )
         self.function = run_order
         self.args = (order,)

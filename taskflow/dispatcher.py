@@ -194,9 +194,7 @@ class Dispatcher:
             self._hand_back(attempt)
         else:
             if lane.name == "cpu":
-                attempt.for_worker_process(self._max_result_bytes)
-            elif lane.name == "io":
-                attempt.for_thread(self._max_result_bytes)
+                attempt.for_worker_process()
             try:
                 lane.submit(attempt, reserved=True)
             except TypeError as error:  # it would not go to a worker process after all
@@ -289,7 +287,9 @@ class Dispatcher:
             self._lanes[record.lane].release()
             record.lane = definition.lane
             self._lanes[record.lane].reserved += 1
-        attempt = Attempt(record, definition, args, kwargs, contextvars.Context())
+        attempt = Attempt(
+            record, definition, args, kwargs, contextvars.Context(), self._max_result_bytes
+        )
         attempt.reporter = self
         self.live[record.task_id] = attempt
         self._enter(attempt)

@@ -77,7 +77,6 @@ class Engine:
             clock=clock,
             draw=random.random,
             max_crashes=settings.max_crashes,
-            max_result_bytes=settings.max_result_bytes,
         )
         self.dispatcher = Dispatcher(
             instance=self.instance,

@@ -69,6 +69,7 @@ class TaskFactory:
             "io": settings.io_timeout,
             "cpu": settings.cpu_timeout,
         }
+        self._max_result_bytes = settings.max_result_bytes
         #: Names of tasks whose function is known to reach a worker process.
         self._picklable: set[str] = set()
 
@@ -194,7 +195,8 @@ class TaskFactory:
                 record.task_id = keyed_task_id(definition.name, record.idempotency_key)
             if options.eager is not None:
                 eager = options.eager
-        return Attempt(record, definition, args, kwargs, contextvars.copy_context()), eager
+        context = contextvars.copy_context()
+        return Attempt(record, definition, args, kwargs, context, self._max_result_bytes), eager
 
     def _check_picklable(self, definition: TaskDefinition) -> None:
         # Not at the declaration: the name of the function does not exist before the decorator ends.

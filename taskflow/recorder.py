@@ -13,7 +13,6 @@ from executors.outcomes import Outcome, Raised, Returned
 from taskflow.attempt import Attempt
 from taskflow.child import Reply
 from taskflow.clock import Clock
-from taskflow.codec import encode_result
 from taskflow.context import TaskContext, running_task
 from taskflow.decide import SUCCEEDED, Decision, decide, obey
 from taskflow.outbox import Outbox
@@ -34,14 +33,12 @@ class Recorder:
         clock: Clock,
         draw: Callable[[], float],
         max_crashes: int,
-        max_result_bytes: int,
     ) -> None:
         self._instance = instance
         self._outbox = outbox
         self._clock = clock
         self._draw = draw
         self._max_crashes = max_crashes
-        self._max_result_bytes = max_result_bytes
 
     def start(self, attempt: Attempt) -> None:
         """The attempt has its slot and its code starts now."""
@@ -88,11 +85,7 @@ class Recorder:
         if type(outcome) is Returned:
             value = outcome.value
             if type(value) is not Reply:
-                if value is not None:
-                    record.result, record.result_error = encode_result(
-                        value, self._max_result_bytes
-                    )
-                return SUCCEEDED
+                return SUCCEEDED  # None: there is nothing to store
             for at, level, message in value.lines:
                 self._outbox.add_log(LogLine(record.task_id, record.attempt, at, level, message))
             record.result, record.result_error = value.result, value.result_error
