@@ -1,8 +1,9 @@
 """The outbox: everything that must reach the store, committed in groups by one writer.
 
 While one commit is under way, all that is added meanwhile gathers for the next. Work that somebody
-waits for (new tasks, a flush) is committed at once; what nobody waits for (starts, ends, logs)
-rides along or follows within `LAZY_DELAY`. Lives on the event loop's thread, `add_log` excepted.
+waits for (new tasks, a flush) is committed at once; what nobody waits for (starts, ends, logs) is
+committed together, `LAZY_DELAY` after the first of it. Lives on the event loop's thread, `add_log`
+excepted.
 """
 
 from __future__ import annotations
@@ -16,12 +17,7 @@ from collections.abc import Callable
 from taskflow.clock import Clock
 from taskflow.commit_group import Group, Settled, Submission, as_store_error, fail_future
 from taskflow.errors import StoreError, StoreUnavailableError
-from taskflow.record import (
-    AttemptRecord,
-    Committed,
-    LogLine,
-    TaskRecord,
-)
+from taskflow.record import AttemptRecord, Committed, LogLine, TaskRecord
 from taskflow.states import Event, can, next_status
 from taskflow.stores.base import Store
 
@@ -364,6 +360,7 @@ class Outbox:
                     self._on_refused(committed.refused)
 
     def _put_back(self, group: Group) -> None:
+        self._due = True
         self._dirty = dict.fromkeys((*group.touched, *self._dirty))
         self._attempts = group.attempts + self._attempts
         self._logs.extendleft(reversed(group.logs))
