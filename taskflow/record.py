@@ -136,7 +136,7 @@ class Committed:
 
 @dataclass(slots=True, frozen=True)
 class TaskFilter:
-    """Which tasks a list shows. ``q`` matches a part of the function's name or a whole id."""
+    """Which tasks a list shows. ``q``: a part of the function's name, or how an id begins."""
 
     q: str | None = None
     status: TaskStatus | None = None

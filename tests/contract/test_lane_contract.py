@@ -441,7 +441,13 @@ async def test_stopping_ends_a_call_that_was_not_let_go_yet(bench: Bench) -> Non
 
 
 async def test_a_lane_that_was_never_started_can_be_stopped(bench: Bench) -> None:
-    await bench.fresh().stop()
+    lane = bench.fresh()
+
+    await lane.stop()
+
+    assert (lane.running, lane.waiting) == (0, 0)
+    with pytest.raises(LaneClosedError):
+        lane.submit(Told(work.add, 1))
 
 
 async def test_a_fresh_lane_works_after_another_was_stopped(bench: Bench) -> None:
