@@ -3,6 +3,8 @@
 
 PORT ?= 8000
 ARGS ?=
+# Tests run side by side in so many processes; most of them wait most of the time.
+JOBS ?= 3
 VERSIONS ?= 3.13 3.12 3.11
 SOURCES = taskflow executors tests benchmarks examples fastapi_taskflow.py
 
@@ -15,7 +17,7 @@ FIND_PYTHON = for candidate in $(PYTHON) python3.13 python3.12 python3.11 python
     exit 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench chaos test-all build clean
+.PHONY: help demo test check format bench bench-tiny chaos poison schedules test-all build clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,8 +25,11 @@ help: ## list what can be made
 demo: .venv/.demo ## a small real application on http://127.0.0.1:8000 (PORT=...)
 	PORT=$(PORT) exec .venv/bin/python -m examples.demo
 
+# Tests start hundreds of processes: without bytecode each would compile the whole of it again.
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/.dev ## all tests on one Python (ARGS="-k name" for some)
-	.venv/bin/python -m pytest $(ARGS)
+	.venv/bin/python -m pytest -n $(JOBS) -m "not alone and not slow" $(ARGS) || [ $$? = 5 ]
+	.venv/bin/python -m pytest -m "alone and not slow" $(ARGS) || [ $$? = 5 ]
 
 check: .venv/.dev ## formatting, lint and types
 	.venv/bin/ruff format --check $(SOURCES)
@@ -38,8 +43,23 @@ format: .venv/.dev ## put the sources into shape
 bench: .venv/.dev ## profile throughput and latency (ARGS="name --json FILE")
 	.venv/bin/python -m benchmarks $(ARGS)
 
+bench-tiny: .venv/.dev ## each benchmark once in its smallest form, the costly ones included
+	.venv/bin/python -m pytest --timeout 600 tests/blackbox/test_benchmarks.py $(ARGS)
+
 chaos: .venv/.dev ## kill the application 30 times under load and count what is lost
 	.venv/bin/python -m tests.chaos.driver --kills 30 $(ARGS)
+
+poison: .venv/.dev ## the worst tasks there are, 20 times each, and a long overload
+	ROUNDS=20 OVERLOAD_SECONDS=20 .venv/bin/python -m pytest --timeout 3600 -s \
+	    tests/contract/test_lane_poison.py tests/blackbox/test_poison.py \
+	    tests/blackbox/test_overload.py $(ARGS)
+
+schedules: .venv/.dev ## 60 virtual days with 8 instances that crash, every zone, a long lock
+	for seed in 1 2 3 4 5; do DAYS=60 INSTANCES=8 SEED=$$seed .venv/bin/python -m pytest \
+	    --timeout 3600 tests/model/test_schedules_over_days.py $(ARGS) || exit 1; done
+	ZONES=all .venv/bin/python -m pytest --timeout 3600 -m slow \
+	    tests/model/test_cron_against_an_oracle.py $(ARGS)
+	LOCKED=10 .venv/bin/python -m pytest tests/blackbox/test_schedules.py $(ARGS)
 
 test-all: ## all tests on every Python of VERSIONS that is found
 	@for version in $(VERSIONS); do \
@@ -50,7 +70,7 @@ test-all: ## all tests on every Python of VERSIONS that is found
 	    if [ -z "$$python" ]; then echo "== Python $$version: not found, skipped"; continue; fi; \
 	    echo "== Python $$version: $$python"; \
 	    $(MAKE) --no-print-directory VENV=.venv-$$version PYTHON="$$python" .venv-$$version/.dev \
-	        && .venv-$$version/bin/python -m pytest $(ARGS) || exit 1; \
+	        && .venv-$$version/bin/python -m pytest -n $(JOBS) $(ARGS) || exit 1; \
 	done
 
 build: .venv/.dev ## the distribution, into dist/

@@ -5,7 +5,9 @@ from __future__ import annotations
 from executors.base import Call, Lane
 from executors.errors import ExecutorError, LaneClosedError, LaneFullError
 from executors.event_loop import EventLoopLane
-from executors.limits import available_cpus, available_memory
+from executors.histogram import Histogram, RecentHistogram
+from executors.limits import available_cpus, available_memory, memory_usage
+from executors.loop_guard import LoopGuard
 from executors.mailbox import Mailbox
 from executors.outcomes import (
     Cancelled,
@@ -19,6 +21,8 @@ from executors.outcomes import (
 from executors.packing import check_picklable
 from executors.process_slot import WorkerInfo
 from executors.processes import ProcessLane
+from executors.sampler import HostSample, ProcessSample, Sample, Sampler
+from executors.stalls import Stall
 from executors.threads import ThreadLane
 
 __all__ = [
@@ -27,14 +31,22 @@ __all__ = [
     "EventLoopLane",
     "ExecutorError",
     "Failure",
+    "Histogram",
+    "HostSample",
     "Lane",
     "LaneClosedError",
     "LaneFullError",
+    "LoopGuard",
     "Mailbox",
     "Outcome",
     "ProcessLane",
+    "ProcessSample",
     "Raised",
+    "RecentHistogram",
     "Returned",
+    "Sample",
+    "Sampler",
+    "Stall",
     "ThreadLane",
     "TimedOut",
     "WorkerInfo",
@@ -42,4 +54,5 @@ __all__ = [
     "available_cpus",
     "available_memory",
     "check_picklable",
+    "memory_usage",
 ]

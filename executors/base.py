@@ -10,14 +10,13 @@ from __future__ import annotations
 import abc
 import asyncio
 import contextvars
-import itertools
 import logging
 from collections.abc import Callable, Mapping
-from heapq import heappop, heappush
 
 from executors.describe import describe
 from executors.errors import LaneClosedError, LaneFullError
 from executors.outcomes import Cancelled, Outcome, Raised
+from executors.waiting_room import WaitingRoom
 
 log = logging.getLogger("executors")
 
@@ -40,6 +39,7 @@ class Call:
         "function",
         "handle",
         "kwargs",
+        "memory_limit",
         "priority",
         "timeout",
     )
@@ -53,6 +53,7 @@ class Call:
         timeout: float | None = None,
         priority: int = 0,
         context: contextvars.Context | None = None,
+        memory_limit: int | None = None,
     ) -> None:
         self.function = function
         self.args = args
@@ -60,6 +61,7 @@ class Call:
         self.timeout = timeout
         self.priority = priority
         self.context = context
+        self.memory_limit = memory_limit
         self.cancelled = False
         #: Whatever the lane needs to reach the running call. Only the lane touches it.
         self.handle: object = None
@@ -81,6 +83,9 @@ class Call:
     def on_start(self) -> None:
         """The call has its slot and starts now."""
 
+    def on_message(self, data: bytes) -> None:
+        """The running code said something, from a worker process: see `executors.worker.tell`."""
+
     def on_done(self, outcome: Outcome) -> None:
         """The call ended; called exactly once, after its slot was given back."""
 
@@ -88,7 +93,8 @@ class Call:
 class Lane(abc.ABC):
     """A bounded place to run calls.
 
-    A lane is started once and stopped once; to run again, make another one.
+    A lane is started once and stopped once; to run again, make another one. Any number of brakes
+    keep it from starting calls (`brake`); what comes meanwhile waits in the room.
     """
 
     #: The loop that `start` was awaited on.
@@ -103,8 +109,12 @@ class Lane(abc.ABC):
         self.running = 0
         #: Places promised to calls that are not here yet (see `reserve`).
         self.reserved = 0
-        self._waiting: list[tuple[int, int, Call]] = []
-        self._arrivals = itertools.count()
+        #: Why the lane takes no work at all at the moment, empty when it does. Calls whose place
+        #: was reserved before are taken all the same, and wait.
+        self.refusing = ""
+        self._room: WaitingRoom[Call] = WaitingRoom()
+        #: Empty when nobody waits, which costs the hot path less to find out than any call.
+        self._waiting = self._room.levels
         #: Calls that have a slot but whose `before_start` has not let them go yet.
         self._held: set[Call] = set()
         self._open = False
@@ -132,7 +142,7 @@ class Lane(abc.ABC):
         A second `stop` while one is under way waits for the same end.
         """
         self._open = False
-        self._brakes.add("stopped")
+        self.brake("stopped")
         for call in self.hand_back():
             call.cancelled = True
             self._tell(call, Cancelled("before it started"))
@@ -147,20 +157,40 @@ class Lane(abc.ABC):
 
     async def drain(self, timeout: float) -> bool:
         """Start nothing more and wait up to ``timeout`` seconds for what runs; True if it ended."""
-        self._brakes.add("draining")
+        self.brake("draining")
         return await self._until_idle(timeout)
 
     def hand_back(self) -> list[Call]:
         """Empty the waiting room; the calls are returned, in starting order, and told nothing."""
-        return [heappop(self._waiting)[2] for _ in range(len(self._waiting))]
+        return self._room.take_all()
+
+    def take_back(self, below: int) -> Call | None:
+        """Take the latest call of the lowest priority out of the room; it is told nothing.
+
+        None if that priority is not lower than ``below``, or nobody waits.
+        """
+        return self._room.take_back(below)
+
+    def withdraw(self, call: Call) -> bool:
+        """Take ``call`` out of the waiting room, told nothing; False if it does not wait there."""
+        return self._room.remove(call.priority, call)
+
+    def brake(self, reason: str) -> None:
+        """Start nothing more until this is undone for the same ``reason``, for example "paused"."""
+        self._brakes.add(reason)
+
+    def release_brake(self, reason: str) -> None:
+        """Undo `brake`; calls start again when no other reason is left. Unknown ones are fine."""
+        self._brakes.discard(reason)
+        self._start_waiting()
 
     def pause(self) -> None:
         """Start nothing more until `resume`; what runs goes on, what comes waits in the room."""
-        self._brakes.add("paused")
+        self.brake("paused")
 
     def resume(self) -> None:
         """Undo `pause`."""
-        self._release_brake("paused")
+        self.release_brake("paused")
 
     def resize(self, limit: int) -> None:
         """Change the number of slots. More start waiting calls at once, fewer interrupt nothing."""
@@ -173,12 +203,28 @@ class Lane(abc.ABC):
     @property
     def waiting(self) -> int:
         """How many calls wait for a slot."""
-        return len(self._waiting)
+        return self._room.count
+
+    @property
+    def lowest_waiting(self) -> int | None:
+        """The lowest priority that a call waits with, None when none waits."""
+        return self._room.lowest
+
+    def heads(self) -> list[Call]:
+        """The first waiting call of each priority, highest first."""
+        return self._room.heads()
 
     @property
     def free(self) -> int:
-        """How many more calls may be submitted or reserved before the lane is full."""
-        return self.limit + self.room - self.running - len(self._waiting) - self.reserved
+        """How many more calls may be submitted or reserved; 0 while the lane is `refusing`."""
+        if self.refusing:
+            return 0
+        return self.limit + self.room - self.running - self._room.count - self.reserved
+
+    @property
+    def brakes(self) -> tuple[str, ...]:
+        """Why nothing starts at the moment, in alphabetical order; empty when calls may start."""
+        return tuple(sorted(self._brakes))
 
     @property
     def paused(self) -> bool:
@@ -199,8 +245,9 @@ class Lane(abc.ABC):
     def submit(self, call: Call, *, reserved: bool = False) -> None:
         """Run ``call`` as soon as a slot is free.
 
-        Raises `LaneFullError` when slots and waiting room are taken, `LaneClosedError` when the
-        lane is not running. A reservation is used up only when nothing is raised.
+        Raises `LaneFullError` when slots and waiting room are taken or the lane is `refusing`,
+        `LaneClosedError` when it is not running. A reservation is used up only when nothing is
+        raised.
         """
         if not self._open:
             raise LaneClosedError(f"lane {self.name!r} is not running: start() it first")
@@ -211,18 +258,14 @@ class Lane(abc.ABC):
         if self.running < self.limit and not self._waiting and not self._brakes:
             self._begin(call)
         else:
-            heappush(self._waiting, (-call.priority, next(self._arrivals), call))
+            self._room.push(call.priority, call)
 
     def cancel(self, call: Call) -> bool:
         """Cancel a call that waits or runs here; False if it is not here (any more)."""
-        for index, entry in enumerate(self._waiting):
-            if entry[2] is call:
-                # A heap with a hole is rebuilt; cancelling is rare and the room is bounded.
-                del self._waiting[index]
-                self._waiting.sort()
-                call.cancelled = True
-                self._tell(call, Cancelled("before it started"))
-                return True
+        if self._waiting and self._room.remove(call.priority, call):
+            call.cancelled = True
+            self._tell(call, Cancelled("before it started"))
+            return True
         if call in self._held:
             call.cancelled = True
             return True
@@ -278,13 +321,9 @@ class Lane(abc.ABC):
         self._starting = True
         try:
             while self._waiting and self.running < self.limit and not self._brakes:
-                self._begin(heappop(self._waiting)[2])
+                self._begin(self._room.pop())
         finally:
             self._starting = False
-
-    def _release_brake(self, reason: str) -> None:
-        self._brakes.discard(reason)
-        self._start_waiting()
 
     async def _until_idle(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until no call has a slot; whether that came true."""
@@ -299,8 +338,10 @@ class Lane(abc.ABC):
         return True
 
     def _why_full(self) -> str:
+        if self.refusing:
+            return f"lane {self.name!r} takes no work: {self.refusing}"
         text = f"lane {self.name!r} is full: {self.running} running, {self.waiting} waiting"
-        return f"{text}; it is {' and '.join(sorted(self._brakes))}" if self._brakes else text
+        return f"{text}; it is {' and '.join(self.brakes)}" if self._brakes else text
 
     @abc.abstractmethod
     def _execute(self, call: Call) -> None:

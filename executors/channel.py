@@ -10,15 +10,29 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+import threading
 from collections.abc import Callable
 
 _HEADER = struct.Struct("!cQ")
 _CHUNK = 256 * 1024
+#: So many messages are taken at a time, then the rest of the loop has its turn.
+_FRAMES_A_TURN = 100
+#: The kernel takes a message up to this size whole or not at all, in bytes.
+_WHOLE = 16 * 1024
+
+#: A number at the start of a body.
+NUMBER = struct.Struct("!Q")
 
 #: From the parent: a packed call.
 CALL = b"C"
+#: From the parent: how many bytes of memory the call may take (`NUMBER`), then the packed call.
+LIMITED_CALL = b"L"
 #: From the worker: it is up; the body is a pickled tuple of what could not be preloaded.
 GREETING = b"G"
+#: From the worker: the running call says something: which call it is (`NUMBER`), then the data.
+MESSAGE = b"M"
+#: From the worker, before an answer: why it should be replaced, as UTF-8.
+DUE = b"D"
 #: From the worker: the call returned None.
 NOTHING = b"N"
 #: From the worker: the pickled value that the call returned.
@@ -49,6 +63,8 @@ class Channel:
         self._received = bytearray()
         self._unsent: memoryview | None = None
         self._closed = False
+        #: Whole messages have been received that are not delivered yet.
+        self._behind = False
         loop.add_reader(end.fileno(), self._readable)
 
     def send(self, kind: bytes, body: bytes) -> None:
@@ -66,9 +82,10 @@ class Channel:
             self._loop.add_writer(self._socket.fileno(), self._writable)
 
     def drain(self) -> None:
-        """Deliver what the other end had sent before it died."""
+        """Deliver all that the other end had sent before it died."""
+        self._take_all_frames()
         while not self._closed and self._receive():
-            pass
+            self._take_all_frames()
 
     def close(self) -> None:
         """Let go of the socket. Idempotent."""
@@ -92,7 +109,8 @@ class Channel:
             self._loop.remove_writer(self._socket.fileno())
 
     def _readable(self) -> None:
-        self._receive()
+        if not self._behind:
+            self._receive()
 
     def _receive(self) -> bool:
         """Take what is there; False if there is nothing (more)."""
@@ -115,11 +133,27 @@ class Channel:
                 return True
         received += data
         self._take_frames()
+        if self._behind:
+            self._loop.call_soon(self._catch_up)
         return True
 
+    def _catch_up(self) -> None:
+        if self._behind:
+            self._take_frames()
+        if self._behind:
+            self._loop.call_soon(self._catch_up)
+
+    def _take_all_frames(self) -> None:
+        while self._behind:
+            self._take_frames()
+
     def _take_frames(self) -> None:
+        """Deliver some of the whole messages; those that are left wait for the next turn."""
         received = self._received
-        while len(received) >= _HEADER.size:
+        self._behind = False
+        for _ in range(_FRAMES_A_TURN):
+            if len(received) < _HEADER.size:
+                return
             kind, size = _HEADER.unpack_from(received)
             end = _HEADER.size + size
             if len(received) < end:
@@ -127,28 +161,42 @@ class Channel:
             body = memoryview(bytes(memoryview(received)[_HEADER.size : end]))
             del received[:end]
             self._on_frame(kind, body)
+        self._behind = True
 
 
 class WorkerEnd:
-    """The worker's end: blocking, for one thread at a time."""
+    """The worker's end: blocking. One thread receives, any thread may send."""
 
     def __init__(self, end: socket.socket) -> None:
         end.settimeout(None)
         self._socket = end
         self._reader = end.makefile("rb")
+        self._lock = threading.Lock()
+        #: A long message is being sent, or was cut short by what a signal handler raised.
+        self._torn = False
 
-    def receive(self) -> bytes | None:
-        """The body of the next message, None when the parent is gone."""
+    def receive(self) -> tuple[bytes, bytes] | None:
+        """The kind and the body of the next message, None when the parent is gone."""
         header = self._reader.read(_HEADER.size)
         if len(header) < _HEADER.size:
             return None
-        _, size = _HEADER.unpack(header)
+        kind, size = _HEADER.unpack(header)
         body = self._reader.read(size)
-        return body if len(body) == size else None
+        return (kind, body) if len(body) == size else None
 
     def send(self, kind: bytes, body: bytes = b"") -> None:
-        """Send a message; raises OSError when the parent is gone."""
-        self._socket.sendall(_HEADER.pack(kind, len(body)) + body)
+        """Send a message; it is on its way when this returns.
+
+        Raises OSError when the parent is gone, and when a message before was cut short: the parent
+        would take what follows for the rest of it.
+        """
+        data = _HEADER.pack(kind, len(body)) + body
+        with self._lock:
+            if self._torn:
+                raise ConnectionAbortedError("a message before was cut short by a signal handler")
+            self._torn = len(data) > _WHOLE
+            self._socket.sendall(data)
+            self._torn = False
 
 
 def pair() -> tuple[socket.socket, socket.socket]:

@@ -38,7 +38,7 @@ class EventLoopLane(Lane):
         #: What a call will be told whatever its coroutine does about its cancellation.
         self._verdicts: dict[Call, Cancelled | TimedOut] = {}
         #: Coroutines that were given up. The loop alone holds them too weakly.
-        self._strays: set[asyncio.Task[None]] = set()
+        self._strays: dict[asyncio.Task[None], Call] = {}
         self._ended: deque[tuple[Call, Outcome]] = deque()
         self._awake = False
 
@@ -46,6 +46,17 @@ class EventLoopLane(Lane):
     def strays(self) -> int:
         """How many coroutines go on although they were cancelled."""
         return len(self._strays)
+
+    def call_of(self, task: asyncio.Task[Any]) -> Call | None:
+        """The call that ``task`` runs, given up or not; None if it is none of this lane's.
+
+        From any thread. A task that a call started by itself is not known here.
+        """
+        # Copied in one step of the interpreter: the loop's thread may change it at any time.
+        for call, runner in list(self._active.items()):
+            if runner is task:
+                return call
+        return self._strays.get(task)
 
     # -- running -----------------------------------------------------------------------------
 
@@ -132,9 +143,12 @@ class EventLoopLane(Lane):
             return
         del self._active[call]
         del self._timers[call]
-        self._strays.add(runner)
-        runner.add_done_callback(self._strays.discard)
+        self._strays[runner] = call
+        runner.add_done_callback(self._forget_stray)
         self._finish(call, replace(self._verdicts.pop(call), how="ignored cancellation"))
+
+    def _forget_stray(self, runner: asyncio.Task[None]) -> None:
+        del self._strays[runner]
 
     async def _stop_running(self) -> None:
         for call in tuple(self._active):

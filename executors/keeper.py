@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import selectors
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -15,7 +16,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.context import SpawnProcess
 from queue import Empty, SimpleQueue
 
-from executors.process_slot import Died, Slot, kill_group, reason_of
+from executors.oom import oom_kills
+from executors.os_process import kill_group, reason_of
+from executors.process_slot import Died, Slot
 
 #: Seconds in which the exit code of a dead process must turn up; it is a matter of microseconds.
 _EXIT_CODE_PATIENCE = 1.0
@@ -32,6 +35,10 @@ class Keeper:
         self._orders: SimpleQueue[Slot | None] = SimpleQueue()
         self._wake_reader, self._wake_writer = os.pipe()
         self._watched: dict[int, Slot] = {}
+        #: What the kernel had counted when each worker was started, less what was `_blamed`.
+        self._oom_before: dict[Slot, int | None] = {}
+        #: How many deaths were put down to the kernel for want of memory.
+        self._blamed = 0
         self._buried: list[ProcessPoolExecutor] = []
         self._told_to_close = False
         self._closing = False
@@ -82,10 +89,12 @@ class Keeper:
             if slot is None:
                 self._closing = True
                 continue
+            self._oom_before[slot] = self._oom_kills()
             try:
                 slot.launch()
             except Exception as error:  # out of processes, memory or file descriptors
                 if slot.process is None or slot.process.pid is None:
+                    del self._oom_before[slot]
                     self._post((slot, Died(f"{type(error).__name__}: {error}")))
                     continue
                 slot.kill()
@@ -110,13 +119,28 @@ class Keeper:
         # The pool's thread collects the process too; whoever comes second has to wait for it.
         while process.exitcode is None and time.monotonic() < deadline:
             time.sleep(0.0005)
-        self._post((slot, Died(reason_of(process.exitcode))))
+        self._post((slot, Died(self._reason(slot, process.exitcode))))
         if slot.executor is None:
             return
         if self._closing:
             self._buried.append(slot.executor)
         else:  # its thread ends by itself; waiting for that would keep the others waiting
             slot.executor.shutdown(wait=False, cancel_futures=True)
+
+    def _reason(self, slot: Slot, exit_code: int | None) -> str:
+        before, now = self._oom_before.pop(slot), self._oom_kills()
+        reason = reason_of(exit_code)
+        if exit_code != -signal.SIGKILL or slot.unwanted or before is None or now is None:
+            return reason
+        if now <= before:
+            return reason
+        self._blamed += 1
+        return f"{reason} (out of memory)"
+
+    def _oom_kills(self) -> int | None:
+        """Processes the kernel has killed for want of memory, without those it was blamed for."""
+        count = oom_kills()
+        return None if count is None else count - self._blamed
 
 
 def _death_fd(process: SpawnProcess) -> int:

@@ -7,7 +7,7 @@ to :meth:`executors.base.Call.on_done`. Pure: no clock, no I/O.
 from __future__ import annotations
 
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,10 +64,15 @@ class Raised:
 
 @dataclass(frozen=True, slots=True)
 class TimedOut:
-    """The call ran longer than ``after`` seconds; ``how`` says what was done about it."""
+    """The call ran longer than ``after`` seconds; ``how`` says what was done about it.
+
+    ``detail`` tells where it was: the stack of each thread of its process, or nothing. Outcomes
+    that differ in nothing else are equal.
+    """
 
     after: float
     how: str
+    detail: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +84,14 @@ class Cancelled:
 
 @dataclass(frozen=True, slots=True)
 class WorkerLost:
-    """The process that ran the call died; ``reason`` is a signal name or an exit code."""
+    """The process that ran the call died; ``reason`` is a signal name or an exit code.
+
+    ``detail`` is what its fault handler said about it: the stack of each thread, or nothing.
+    Outcomes that differ in nothing else are equal.
+    """
 
     reason: str
+    detail: str = field(default="", compare=False)
 
 
 Outcome = Returned | Raised | TimedOut | Cancelled | WorkerLost

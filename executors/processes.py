@@ -12,27 +12,17 @@ from dataclasses import replace
 from typing import cast
 
 from executors.base import Call, Lane, log
-from executors.keeper import Keeper
-from executors.mailbox import Mailbox
+from executors.os_process import Nice
 from executors.outcomes import Cancelled, Raised, Returned, TimedOut, WorkerLost
 from executors.packing import pack
-from executors.process_slot import (
-    Died,
-    News,
-    Nice,
-    Parcel,
-    Ready,
-    Setup,
-    Slot,
-    WorkerInfo,
-)
+from executors.process_slot import Died, News, Parcel, Setup, Slot, WorkerInfo
+from executors.recycling import Recycling
+from executors.worker_pool import START_TRIES, WorkerPool
 
 #: Seconds between SIGTERM and SIGKILL.
 TERM_GRACE = 2.0
-#: Seconds a worker may take to start and to import what it is told to.
-START_PATIENCE = 120.0
-#: How often in a row a worker may fail to start before a call is given up for it.
-START_TRIES = 3
+#: Seconds a worker that took too long has for writing down where it is, before SIGTERM.
+STACKS_GRACE = 0.05
 #: How many workers a call may lose before it has begun; more, and it is to blame itself.
 DELIVERY_TRIES = 3
 #: Seconds in which a worker that closed its channel must be gone.
@@ -52,14 +42,23 @@ class ProcessLane(Lane):
 
     ``nice`` is the workers' scheduling priority, 0 to 19 (default 19), ``"idle"`` for SCHED_IDLE
     where there is one, or None to leave it alone. ``preload`` names modules each worker imports
-    when it starts; one that fails is logged and disturbs only the calls that need it.
-    ``max_result_bytes`` (default 16 MiB) bounds a result, pickled.
+    when it starts, ``warm_up`` functions (``module:qualname``) it calls then, without arguments;
+    one that fails is logged and disturbs only the calls that need it. Workers that die of it start
+    without any. ``max_result_bytes`` (default 16 MiB) bounds a result, pickled.
+
+    A worker is replaced after ``recycle_after`` calls, at the age of ``recycle_age`` seconds and
+    when it holds more than ``recycle_rss`` bytes (default None: never), looked at after each call
+    and by `recycle_idle`. It is also replaced when a call left threads behind, changed the working
+    directory or the umask, or came up against its ``memory_limit``. It serves on until another
+    one is up, and workers are replaced one at a time. Threads that are to stay are best started by
+    ``warm_up``.
 
     Functions and arguments are pickled in `submit`, which raises `TypeError` if they will not.
-    Coroutine functions run under a loop of their own. A timeout counts from when the call was
-    handed to a worker, and ends it like a cancel: SIGTERM, `TERM_GRACE` seconds, then SIGKILL to
-    the worker and all it started; the call is told when the process is gone. Code that caught
-    SIGTERM and ended the call by itself is told from code that was killed in the outcome.
+    Coroutine functions run under a loop of their own. Running code can send something to its call
+    with `executors.worker.tell`. A timeout counts from when the call was handed to a worker, and
+    ends it like a cancel: SIGTERM, `TERM_GRACE` seconds, then SIGKILL to the worker and all it
+    started; the call is told when the process is gone. Code that caught SIGTERM and ended the call
+    by itself is told from code that was killed in the outcome.
     """
 
     def __init__(
@@ -70,60 +69,60 @@ class ProcessLane(Lane):
         room: int,
         nice: Nice = 19,
         preload: Sequence[str] = (),
+        warm_up: Sequence[str] = (),
         spare: bool = True,
         max_result_bytes: int = 16 * 1024 * 1024,
+        recycle_after: int | None = None,
+        recycle_age: float | None = None,
+        recycle_rss: int | None = None,
     ) -> None:
         super().__init__(name, limit=limit, room=room)
         if nice not in (None, "idle", *range(20)):
             raise ValueError(f"nice must be 0 to 19, 'idle' or None, not {nice!r}")
-        self._setup = Setup(nice, tuple(preload), max_result_bytes)
-        self._spare = spare
-        self._keeper: Keeper | None = None
+        for hook in warm_up:
+            if not all(hook.partition(":")):
+                raise ValueError(f"warm_up takes names like 'module:function', not {hook!r}")
+        self._pool = WorkerPool(
+            name,
+            limit,
+            Setup(nice, tuple(preload), tuple(warm_up), max_result_bytes),
+            Recycling(recycle_after, recycle_age, recycle_rss),
+            spare=spare,
+            hear=self._hear,
+            on_idle=self._place,
+            on_death=self._on_death,
+        )
         self._guard: asyncio.Task[None] | None = None
-        #: Every worker whose process is not known to be dead, in order of starting.
-        self._slots: dict[Slot, None] = {}
-        self._ready: list[Slot] = []
         #: Calls that have a slot but no process yet.
         self._unplaced: deque[Call] = deque()
         self._busy: dict[Call, Slot] = {}
-        #: How many workers have been needed at a time, up to the limit; as many are kept.
-        self._wanted = 0
-        self._failed_starts = 0
-        self._changed = asyncio.Event()
-        self._keeper_gone = asyncio.Event()
 
     async def start(self) -> None:
         await super().start()
+        self._pool.open(self._loop)
         self._guard = self._loop.create_task(self._watch_loop(), name=f"{self.name}-guard")
 
     async def warm(self) -> None:
         """Start every worker now and wait until they are up, or have failed to come up."""
-        self._wanted = self.limit
-        self._supply()
-        while self._up < self.limit and self._up < len(self._slots):
-            self._changed.clear()
-            await self._changed.wait()
-
-    @property
-    def _up(self) -> int:
-        return sum(slot.ready for slot in self._slots)
+        await self._pool.warm()
 
     def workers(self) -> list[WorkerInfo]:
         """The workers that are up, oldest first, the spare included."""
-        return [slot.info() for slot in self._slots if slot.ready]
+        return self._pool.infos()
+
+    def recycle_idle(self) -> None:
+        """Replace idle workers that are due. Cheap; to be called about once a second."""
+        if self._open:
+            self._pool.recycle_idle()
 
     def submit(self, call: Call, *, reserved: bool = False) -> None:
-        call.handle = Parcel(pack(call.function, call.args, call.kwargs))
+        packed = pack(call.function, call.args, call.kwargs)
+        call.handle = Parcel(packed, call.memory_limit)
         super().submit(call, reserved=reserved)
 
     def resize(self, limit: int) -> None:
         super().resize(limit)
-        self._wanted = min(self._wanted, limit)
-        for slot in tuple(self._ready):
-            if self._is_surplus():
-                self._ready.remove(slot)
-                self._retire(slot)
-        self._supply()
+        self._pool.resize(limit, len(self._unplaced))
 
     # -- running -----------------------------------------------------------------------------
 
@@ -132,9 +131,10 @@ class ProcessLane(Lane):
         self._place()
 
     def _place(self) -> None:
-        """Hand calls to workers that are ready; see to it that the others get one."""
-        while self._unplaced and self._ready:
-            slot = self._ready.pop()
+        """Hand calls to workers that are idle; see to it that the others get one."""
+        idle = self._pool.idle
+        while self._unplaced and idle:
+            slot = idle.pop()
             call = self._unplaced.popleft()
             try:
                 slot.send(call, cast("Parcel", call.handle))
@@ -149,41 +149,13 @@ class ProcessLane(Lane):
                     call.timeout, self._terminate, slot, call, verdict
                 )
         if self._unplaced:
-            self._supply()
-
-    def _supply(self) -> None:
-        """Start as many workers as are needed, and the spare once these are up."""
-        if not self._open:
-            return
-        if self._failed_starts >= START_TRIES:
-            # Whatever keeps workers from starting must not keep this process busy: one for each
-            # call that asks for it.
-            if self._unplaced and self._up == len(self._slots):
-                self._start_slot()
-            return
-        busy = sum(slot.call is not None for slot in self._slots)
-        self._wanted = max(self._wanted, min(self.limit, busy + len(self._unplaced)))
-        while len(self._slots) < self._wanted:
-            self._start_slot()
-        if self._spare and self._wanted == self.limit == len(self._slots) == self._up:
-            self._start_slot()
-
-    def _start_slot(self) -> None:
-        if self._keeper is None:
-            mailbox = Mailbox[tuple[Slot, Died]](self._loop, self._on_death)
-            self._keeper = Keeper(self.name, mailbox.post, self._on_keeper_gone)
-        slot = Slot(self._setup, self._loop, self._hear)
-        slot.timer = self._loop.call_later(START_PATIENCE, slot.kill)
-        self._slots[slot] = None
-        self._keeper.launch(slot)
+            self._pool.supply(len(self._unplaced))
 
     # -- news from the workers ---------------------------------------------------------------
 
     def _hear(self, slot: Slot, news: News) -> None:
         if isinstance(news, Returned | Raised):
             self._on_answer(slot, news)
-        elif isinstance(news, Ready):
-            self._on_ready(slot, news)
         else:  # it hung up: most likely it is dying and its exit code should tell why
             self._loop.call_later(_DYING_PATIENCE, slot.kill)
 
@@ -192,59 +164,40 @@ class ProcessLane(Lane):
         if call is None:
             return
         if slot.verdict is not None:
-            # It caught SIGTERM and came to an end; too late to count, and not to be trusted.
-            slot.verdict = replace(slot.verdict, how=_STOPPED)
+            # It came to an end by itself; too late to count, and not to be trusted.
+            if slot.asked_to_end:
+                slot.verdict = replace(slot.verdict, how=_STOPPED)
             slot.kill()
             return
-        self._disarm(slot)
+        slot.disarm()
         slot.release()
         slot.calls_done += 1
         del self._busy[call]
-        if self._is_surplus():
-            self._retire(slot)
-        elif slot.death is None:
-            self._ready.append(slot)
+        self._pool.put_back(slot)
+        if self._unplaced:
+            self._place()
         self._finish(call, outcome)
 
-    def _on_ready(self, slot: Slot, news: Ready) -> None:
-        self._disarm(slot)
-        slot.ready = True
-        self._failed_starts = 0
-        for text in news.trouble:
-            log.warning("a worker of lane %r could not preload %s", self.name, text)
-        self._changed.set()
-        if self._is_surplus():
-            self._retire(slot)
-            return
-        self._ready.append(slot)
-        self._place()
-        self._supply()
-
-    def _on_death(self, item: tuple[Slot, Died]) -> None:
-        slot, news = item
-        self._slots.pop(slot, None)
-        if slot in self._ready:
-            self._ready.remove(slot)
-        slot.bury(news.reason)  # which may bring a last answer
-        self._disarm(slot)
-        self._changed.set()
+    def _on_death(self, slot: Slot, news: Died) -> None:
         if slot.call is not None:
             self._settle(slot, news.reason)
-        elif not slot.ready:
-            self._on_failed_start(news.reason)
-        self._supply()
+        elif self._unplaced and self._is_hopeless(slot):
+            lost = WorkerLost(f"{news.reason} while starting", slot.stacks)
+            self._finish(self._unplaced.popleft(), lost)
+        self._pool.supply(len(self._unplaced))
 
-    def _on_failed_start(self, reason: str) -> None:
-        self._failed_starts += 1
-        if self._failed_starts >= START_TRIES and self._unplaced:
-            self._finish(self._unplaced.popleft(), WorkerLost(f"{reason} while starting"))
+    def _is_hopeless(self, slot: Slot) -> bool:
+        """Whether not even workers that load nothing come up, ``slot`` being the last to fail."""
+        return not slot.ready and slot.setup.bare and self._pool.failed_starts >= START_TRIES
 
     def _settle(self, slot: Slot, reason: str) -> None:
         """Tell the call of a dead worker how it ended."""
         call, parcel = cast("Call", slot.call), slot.parcel
         slot.release()
         del self._busy[call]
-        if slot.verdict is not None:
+        if isinstance(slot.verdict, TimedOut):
+            self._finish(call, replace(slot.verdict, detail=slot.stacks))
+        elif slot.verdict is not None:
             self._finish(call, slot.verdict)
         elif not slot.begun and parcel.losses < DELIVERY_TRIES:
             # It died idle, just when it was sent the call: no line of the function has run.
@@ -252,7 +205,7 @@ class ProcessLane(Lane):
             self._unplaced.appendleft(call)
             self._place()
         else:
-            self._finish(call, WorkerLost(reason))
+            self._finish(call, WorkerLost(reason, slot.stacks))
 
     # -- ending ------------------------------------------------------------------------------
 
@@ -263,7 +216,7 @@ class ProcessLane(Lane):
             self._finish(call, Cancelled("before it started"))
             return True
         slot = self._busy.get(call)
-        if slot is None or slot.verdict is not None:
+        if slot is None or slot.verdict is not None or slot.death is not None:
             return False
         call.cancelled = True
         self._terminate(slot, call, Cancelled(_KILLED))
@@ -273,33 +226,22 @@ class ProcessLane(Lane):
         if slot.call is not call or slot.verdict is not None or slot.death is not None:
             return
         slot.verdict = verdict
-        self._disarm(slot)
+        slot.disarm()
+        if isinstance(verdict, TimedOut) and slot.ask_for_stacks():
+            slot.timer = self._loop.call_later(STACKS_GRACE, self._ask_to_end, slot)
+        else:
+            self._ask_to_end(slot)
+
+    def _ask_to_end(self, slot: Slot) -> None:
         slot.terminate()
         slot.timer = self._loop.call_later(TERM_GRACE, slot.kill)
-
-    def _is_surplus(self) -> bool:
-        return len(self._slots) > self.limit + self._spare
-
-    def _retire(self, slot: Slot) -> None:
-        """Let go of an idle worker that is not needed any more."""
-        self._slots.pop(slot, None)
-        slot.kill()
-
-    @staticmethod
-    def _disarm(slot: Slot) -> None:
-        if slot.timer is not None:
-            slot.timer.cancel()
-            slot.timer = None
 
     async def _stop_running(self) -> None:
         if self._guard is not None:
             self._guard.cancel()
         self._kill_all()
-        if self._keeper is not None:
-            try:
-                await asyncio.wait_for(self._keeper_gone.wait(), _STOP_PATIENCE)
-            except TimeoutError:
-                log.warning("workers of lane %r did not die within %s s", self.name, _STOP_PATIENCE)
+        if not await self._pool.wait_closed(_STOP_PATIENCE):
+            log.warning("workers of lane %r did not die within %s s", self.name, _STOP_PATIENCE)
         # A process that not even SIGKILL ends (it hangs in the kernel) is no reason to say nothing.
         for call, slot in tuple(self._busy.items()):
             slot.release()
@@ -312,20 +254,11 @@ class ProcessLane(Lane):
             call = self._unplaced.popleft()
             call.cancelled = True
             self._finish(call, Cancelled("before it started"))
-        if self._keeper is not None:
-            self._keeper.close()
-        for slot in self._slots:
-            self._disarm(slot)
-            if slot.call is not None and slot.verdict is None:
-                slot.call.cancelled = True
+        for slot in self._busy.values():
+            if slot.verdict is None:
+                cast("Call", slot.call).cancelled = True
                 slot.verdict = Cancelled(_KILLED)
-            slot.kill()
-
-    def _on_keeper_gone(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._keeper_gone.set)
-        except RuntimeError:
-            pass  # the loop is closed, nobody waits
+        self._pool.close()
 
     async def _watch_loop(self) -> None:
         """Kill the workers if the loop ends without `stop`: the interpreter waits for them."""

@@ -16,14 +16,15 @@ from executors.mailbox import Mailbox
 from executors.outcomes import RETURNED_NONE, Cancelled, Outcome, Raised, Returned, TimedOut
 
 _GOES_ON = "its thread goes on"
-_TOO_MANY_STUCK = "waiting for stuck threads"
+_STUCK = "waiting for stuck threads"
 
 
 class ThreadLane(Lane):
     """Runs functions, up to ``limit`` at a time, in daemon threads started on demand.
 
     ``max_stuck`` threads (default twice the limit) may be stuck at a time. At that many the lane
-    starts nothing more until one of them comes back.
+    starts nothing and takes no more work (`refusing`) until one of them comes back; what waits in
+    the room goes on waiting.
 
     Code that wants to end early when it is cancelled or timed out looks at ``call.cancelled``.
     """
@@ -32,6 +33,8 @@ class ThreadLane(Lane):
         self, name: str = "io", *, limit: int, room: int, max_stuck: int | None = None
     ) -> None:
         super().__init__(name, limit=limit, room=room)
+        if max_stuck is not None and max_stuck < 1:
+            raise ValueError(f"max_stuck must be at least 1 or None, not {max_stuck}")
         self._max_stuck = max_stuck
         #: Threads that run a call which has been told its end already.
         self.stuck = 0
@@ -42,7 +45,7 @@ class ThreadLane(Lane):
 
     @property
     def max_stuck(self) -> int:
-        """How many threads may be stuck before the lane stops starting calls."""
+        """How many threads may be stuck before the lane takes no more work."""
         return 2 * self.limit if self._max_stuck is None else self._max_stuck
 
     @property
@@ -134,9 +137,14 @@ class ThreadLane(Lane):
 
     def _check_stuck(self) -> None:
         if self.stuck >= self.max_stuck:
-            self._brakes.add(_TOO_MANY_STUCK)
-        elif _TOO_MANY_STUCK in self._brakes:
-            self._release_brake(_TOO_MANY_STUCK)
+            threads = "1 thread is" if self.stuck == 1 else f"{self.stuck} threads are"
+            self.refusing = (
+                f"{threads} stuck in calls that were given up; waiting for one to come back"
+            )
+            self.brake(_STUCK)
+        elif self.refusing:
+            self.refusing = ""
+            self.release_brake(_STUCK)
 
     def _dismiss_surplus(self) -> None:
         """Let go of threads that came back after they had been replaced."""

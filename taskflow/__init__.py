@@ -2,12 +2,13 @@
 
 from taskflow.admin.app import TaskAdmin
 from taskflow.background import ManagedBackgroundTasks
-from taskflow.context import TaskCancelledError, TaskContext, get_task_context, task_log
+from taskflow.context import TaskCancelledError, TaskContext, get_task_context, progress, task_log
 from taskflow.errors import (
     DuplicateTaskError,
     NotStartedError,
     QueueFullError,
     ResultUnavailableError,
+    ScheduleError,
     SettingsError,
     StoreError,
     StoreUnavailableError,
@@ -16,9 +17,14 @@ from taskflow.errors import (
     TaskFailedError,
     TaskflowError,
     TaskOptionError,
+    UnknownScheduleError,
 )
+from taskflow.feed import LineWritten, Missed, Progressed, TaskChanged
+from taskflow.gate import QueueConfig
 from taskflow.handle import TaskHandle
 from taskflow.manager import TaskManager
+from taskflow.once import ScheduledTask
+from taskflow.schedules.state import ScheduleState
 from taskflow.settings import Settings
 from taskflow.signals import Fail, Retry, Snooze
 from taskflow.states import TaskStatus
@@ -28,11 +34,18 @@ __version__ = "0.1.0"
 __all__ = [
     "DuplicateTaskError",
     "Fail",
+    "LineWritten",
     "ManagedBackgroundTasks",
+    "Missed",
     "NotStartedError",
+    "Progressed",
+    "QueueConfig",
     "QueueFullError",
     "ResultUnavailableError",
     "Retry",
+    "ScheduleError",
+    "ScheduleState",
+    "ScheduledTask",
     "Settings",
     "SettingsError",
     "Snooze",
@@ -41,6 +54,7 @@ __all__ = [
     "TaskAdmin",
     "TaskArgumentError",
     "TaskCancelledError",
+    "TaskChanged",
     "TaskContext",
     "TaskDefinitionError",
     "TaskFailedError",
@@ -49,6 +63,8 @@ __all__ = [
     "TaskOptionError",
     "TaskStatus",
     "TaskflowError",
+    "UnknownScheduleError",
     "get_task_context",
+    "progress",
     "task_log",
 ]

@@ -6,13 +6,15 @@ import asyncio
 from collections.abc import Callable, MutableMapping
 from contextlib import AsyncExitStack
 from types import TracebackType
-from typing import Any, ParamSpec, Protocol
+from typing import TYPE_CHECKING, Any, ParamSpec, Protocol
 
 from fastapi import BackgroundTasks
 
 from taskflow.attempt import Attempt
-from taskflow.engine import Engine
 from taskflow.factory import TaskFactory
+
+if TYPE_CHECKING:
+    from taskflow.engine import Engine
 
 P = ParamSpec("P")
 
@@ -22,10 +24,6 @@ P = ParamSpec("P")
 REQUEST_STACK = "fastapi_inner_astack"
 #: The same, unwound before the response: that of ``Depends(..., scope="function")``.
 FUNCTION_STACK = "fastapi_function_astack"
-
-
-async def _submit(engine: Engine, attempts: list[Attempt]) -> None:
-    await engine.dispatcher.submit(attempts)
 
 
 class Manager(Protocol):
@@ -84,9 +82,12 @@ class ManagedBackgroundTasks(BackgroundTasks):
         idempotency_key, run_in, run_at, timeout, retries``. If the function has a parameter of
         that name it wins, and the option goes through ``task_manager.options(func, ...)``.
 
-        Raises `TaskArgumentError`, `TaskOptionError` or `NotStartedError`.
+        Raises `TaskArgumentError`, `TaskOptionError`, `NotStartedError`, or `QueueFullError` if
+        there is no room for another task.
         """
         attempt, eager = self._manager.factory.prepare(func, args, dict(kwargs), source="request")
+        # Once more when all of them are submitted; here it is the route that hears of it.
+        self._manager.engine.intake.check((attempt.record,))
         if eager or self._immediate:
             self._submit_now(attempt, eager)
         else:
@@ -115,15 +116,13 @@ class ManagedBackgroundTasks(BackgroundTasks):
     async def commit(self) -> None:
         """Return when all tasks added so far are on disk; they start by themselves.
 
-        Raises `StoreUnavailableError` if the store does not take them in time.
+        Raises `StoreUnavailableError` if the store does not take them in time, `QueueFullError` if
+        there is no room for all of them; none is added then.
         """
         if self._waiting:
             waiting, self._waiting = self._waiting, []
             engine = self._manager.engine
-            if asyncio.get_running_loop() is engine.loop:
-                await engine.dispatcher.submit(waiting)
-            else:
-                await engine.on_its_loop(_submit(engine, waiting))
+            await engine.on_its_loop(engine.submit(waiting))
         if self._under_way:
             under_way, self._under_way = self._under_way, []
             for future in under_way:

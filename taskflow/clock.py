@@ -6,6 +6,9 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
+#: The last day of the year 9999, which every zone can still show.
+LAST_MOMENT = 253_402_214_400.0
+
 
 class Clock(Protocol):
     """Where the core gets the time from."""
@@ -42,5 +45,5 @@ def as_epoch(moment: datetime) -> float:
 
 
 def as_datetime(epoch: float) -> datetime:
-    """Seconds since the epoch as an aware UTC datetime."""
-    return datetime.fromtimestamp(epoch, UTC)
+    """Seconds since the epoch as an aware UTC datetime, at most the last one there is."""
+    return datetime.fromtimestamp(min(epoch, LAST_MOMENT), UTC)

@@ -17,14 +17,12 @@ from pydantic_core import PydanticSerializationError, ValidationError, from_json
 
 from taskflow.errors import TaskArgumentError
 from taskflow.parameters import PLAIN, Slot, comes_back, describe_type, return_slot, slots_of
+from taskflow.parameters import dump_plain as _dump
+from taskflow.secret_types import Hidden, hidden_of
 
 #: How many call shapes are remembered per function; ``**kwargs`` can make any number of them.
 _MAX_SHAPES = 256
 _NOTHING: Mapping[str, str] = MappingProxyType({})
-
-
-def _dump(value: object) -> bytes:
-    return to_json(value, bytes_mode="base64", timedelta_mode="iso8601", inf_nan_mode="constants")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +66,11 @@ class ArgumentCodec:
     @functools.cached_property
     def _slots(self) -> Mapping[str, Slot]:
         return slots_of(self._function, self._signature)
+
+    @functools.cached_property
+    def hidden(self) -> Hidden:
+        """What must not be shown of the arguments and the result."""
+        return hidden_of(self._slots, _cached_return_slot(self._function).annotation)
 
     def encode(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> str:
         """The arguments as JSON, "" for none.
@@ -191,7 +194,8 @@ class ArgumentCodec:
     def _encode_one(self, slot: Slot, value: object, key: str, members: dict[str, str]) -> bytes:
         """JSON of one argument; notes in ``members`` which member of a union it has to become."""
         reason = ""
-        for dump in (_dump, slot.dump):
+        # The last is for pydantic's secrets. They are stored as they are: the task needs them.
+        for dump in (_dump, slot.dump, slot.reveal):
             try:
                 text = dump(value)
             except Exception as error:  # serializers of users may raise anything

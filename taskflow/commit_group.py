@@ -96,6 +96,11 @@ class Group:
                 rows.append(insert_row(record))
         return batch
 
+    def ids(self) -> list[str]:
+        """The tasks that it is about, but for those of submissions."""
+        rows = (self.touched, self.attempts, self.logs)
+        return [row.task_id for kind in rows for row in kind]
+
     def parts(self) -> list[Group]:
         """Everything but the submissions, one by one."""
         return [

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextvars
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from taskflow.errors import TaskflowError
+from taskflow.journal import Journal
+from taskflow.messages import make_progress
 
 _outside = logging.getLogger("taskflow.task")
 
@@ -25,7 +27,7 @@ class CancelFlag(Protocol):
 class TaskContext:
     """The task that the current code belongs to."""
 
-    __slots__ = ("_flag", "_write", "attempt", "func_name", "task_id")
+    __slots__ = ("_flag", "_open_journal", "attempt", "func_name", "task_id")
 
     def __init__(
         self,
@@ -33,14 +35,14 @@ class TaskContext:
         func_name: str,
         attempt: int,
         flag: CancelFlag | None,
-        write: Callable[[TaskContext, str, str], None],
+        open_journal: Callable[[], Journal],
     ) -> None:
         self.task_id = task_id
         self.func_name = func_name
         #: Attempts so far, this one included; the first is 1.
         self.attempt = attempt
         self._flag = flag
-        self._write = write
+        self._open_journal = open_journal
 
     @property
     def cancelled(self) -> bool:
@@ -60,9 +62,17 @@ class TaskContext:
         """Itself, see `RunningTask`."""
         return self
 
+    def open_journal(self) -> Journal:
+        """Where its lines and its progress go."""
+        return self._open_journal()
+
     def log(self, message: str, level: str = "info") -> None:
-        """Add a line to the log of the task."""
-        self._write(self, level, message)
+        """Add a line to the log of the task, see `task_log`."""
+        self._open_journal().line(str(level), str(message))
+
+    def progress(self, done: float, total: float | None = None, message: str = "") -> None:
+        """Say how far the task is, see `progress`."""
+        self._open_journal().show(make_progress(done, total, message))
 
     def __repr__(self) -> str:
         return f"<TaskContext {self.func_name} {self.task_id} attempt {self.attempt}>"
@@ -72,6 +82,8 @@ class RunningTask(Protocol):
     """Whatever can say which task it is; the answer is made only when somebody asks."""
 
     def task_context(self) -> TaskContext: ...
+
+    def open_journal(self) -> Journal: ...
 
 
 running_task: contextvars.ContextVar[RunningTask | None] = contextvars.ContextVar(
@@ -85,21 +97,38 @@ def get_task_context() -> TaskContext | None:
     return None if running is None else running.task_context()
 
 
-#: A line is cut at this many characters.
-LONGEST_LINE = 8192
-
-
 def task_log(message: object, *, level: str = "info", **extra: object) -> None:
     """Add a line to the log of the running task, shown with the task; any lane, any thread.
 
-    ``extra`` is appended as ``key=value``. Outside a task it goes to the logger ``taskflow.task``.
+    ``extra`` is appended as ``key=value``. A line is cut at 8192 characters; of one attempt 10,000
+    lines and 1 MiB are kept, and the last line says how many were left out. Control characters are
+    stored as escapes. Outside a task it goes to the logger ``taskflow.task``.
     """
-    text = str(message)
-    if extra:
-        text = " ".join((text, *(f"{key}={value!r}" for key, value in extra.items())))
-    context = get_task_context()
-    if context is None:
-        number = logging.getLevelNamesMapping().get(level.upper(), logging.INFO)
-        _outside.log(number, "%s", text)
-    else:
-        context.log(text[:LONGEST_LINE], level)
+    running = running_task.get()
+    if running is None:
+        number = logging.getLevelNamesMapping().get(str(level).upper(), logging.INFO)
+        _outside.log(number, "%s", _with_extra(message, extra))
+        return
+    journal = running.open_journal()
+    # What is only counted need not be put together.
+    journal.line(str(level), "" if journal.full else _with_extra(message, extra))
+
+
+def _with_extra(message: object, extra: Mapping[str, object]) -> str:
+    return " ".join((str(message), *(f"{key}={value!r}" for key, value in extra.items())))
+
+
+def progress(done: float, total: float | None = None, message: str = "") -> None:
+    """Say how far the running task is: ``progress(3, 10)`` or ``progress(512.5, message="MiB")``.
+
+    Any lane, any thread, as often as you like: the newest wins, is stored about ten times a second,
+    and the last one always. The next attempt starts without. ``message`` is cut at 200 characters.
+    Outside a task it does nothing.
+
+    Raises `TypeError` for what is not a number, and `ValueError` for a number that is not finite or
+    a total that is not greater than 0.
+    """
+    value = make_progress(done, total, message)
+    running = running_task.get()
+    if running is not None:
+        running.open_journal().show(value)

@@ -11,11 +11,14 @@ from pathlib import PurePath
 from typing import Any, Literal, get_args
 
 from taskflow.codec import ArgumentCodec
-from taskflow.errors import TaskDefinitionError
+from taskflow.concurrency import ConcurrencyKey
+from taskflow.errors import SettingsError, TaskDefinitionError
+from taskflow.gate import QueueConfig
 from taskflow.retry import RetryPolicy
 
 LaneName = Literal["async", "io", "cpu"]
 LANES: tuple[LaneName, ...] = get_args(LaneName)
+DEFAULT_QUEUE = "default"
 
 #: The options that `add_task` takes beside the function's own arguments.
 CALL_OPTIONS = frozenset(
@@ -44,10 +47,16 @@ class TaskDefinition:
     policy: RetryPolicy
     #: Seconds, None for the lane's default.
     timeout: float | None = None
-    queue: str = "default"
+    queue: str = DEFAULT_QUEUE
     priority: int = 0
     eager: bool = False
     at_most_once: bool = False
+    #: What its tasks are told apart by, where only so many of a kind may run at a time.
+    key: ConcurrencyKey | None = None
+    #: The limits of its queue, which is its own then.
+    limits: QueueConfig | None = None
+    #: Bytes that a task may take in a worker process, None for the setting.
+    memory_limit: int | None = None
     #: The names in `CALL_OPTIONS` that the function does not use for itself.
     options: frozenset[str] = CALL_OPTIONS
     #: Whether another process (or the next start) can find the function by its name.
@@ -156,6 +165,11 @@ def make_definition(
     eager: bool,
     at_most_once: bool,
     max_args_bytes: int,
+    concurrency: int | None = None,
+    rate: str | None = None,
+    concurrency_key: Callable[..., Any] | None = None,
+    concurrency_limit: int = 1,
+    memory_mb: int | None = None,
 ) -> TaskDefinition:
     """A checked definition; raises `TaskDefinitionError`."""
     if not callable(function):
@@ -168,20 +182,52 @@ def make_definition(
     full_name = name or task_name(function)
     if not full_name or len(full_name) > 255 or not full_name.isprintable():
         raise TaskDefinitionError(f"name={full_name!r}: give 1 to 255 printable characters")
+    limits = _limits(full_name, queue, concurrency, rate)
+    real_lane = route(function, lane, full_name)
     return TaskDefinition(
         function=function,
         name=full_name,
-        lane=route(function, lane, full_name),
+        lane=real_lane,
         codec=ArgumentCodec(function, max_bytes=max_args_bytes),
         policy=policy,
         timeout=check_timeout(timeout, TaskDefinitionError),
-        queue=check_queue(queue, TaskDefinitionError),
+        queue=full_name if limits is not None else check_queue(queue, TaskDefinitionError),
         priority=check_priority(priority, TaskDefinitionError),
         eager=bool(eager),
         at_most_once=bool(at_most_once),
+        key=ConcurrencyKey.checked(concurrency_key, concurrency_limit, function, full_name),
+        limits=limits,
+        memory_limit=_check_memory(memory_mb, real_lane),
         options=CALL_OPTIONS - parameter_names(function),
         findable=is_findable(function) or name is not None,
     )
+
+
+def _limits(name: str, queue: str, concurrency: int | None, rate: str | None) -> QueueConfig | None:
+    """A task with limits of its own has a queue of its own, so that a limit is always a queue's."""
+    if concurrency is None and rate is None:
+        return None
+    if queue != DEFAULT_QUEUE:
+        raise TaskDefinitionError(
+            f"task {name!r} is in queue {queue!r} and has limits of its own: give the limits to "
+            f"the queue, TaskManager(queues={{{queue!r}: QueueConfig(...)}}), or leave queue= out"
+        )
+    try:
+        return QueueConfig(concurrency=concurrency, rate=rate)
+    except SettingsError as error:
+        raise TaskDefinitionError(f"task {name!r}: {error}") from None
+
+
+def _check_memory(megabytes: object, lane: str) -> int | None:
+    if megabytes is None:
+        return None
+    if isinstance(megabytes, bool) or not isinstance(megabytes, int) or not 1 <= megabytes < 2**20:
+        raise TaskDefinitionError(f"memory_mb={megabytes!r}: give a number of MiB from 1 on")
+    if lane != "cpu":
+        raise TaskDefinitionError(
+            f'memory_mb={megabytes}: only a worker process can be limited, use it with lane="cpu"'
+        )
+    return megabytes * 2**20
 
 
 def check_timeout(value: object, error: type[ValueError]) -> float | None:
@@ -195,8 +241,8 @@ def check_timeout(value: object, error: type[ValueError]) -> float | None:
 
 def check_queue(value: object, error: type[ValueError]) -> str:
     """A short printable name."""
-    if not isinstance(value, str) or not 0 < len(value) <= 100 or not value.isprintable():
-        raise error(f"queue={value!r}: give a name of 1 to 100 printable characters")
+    if not isinstance(value, str) or not 0 < len(value) <= 255 or not value.isprintable():
+        raise error(f"queue={value!r:.300}: give a name of 1 to 255 printable characters")
     return value
 
 

@@ -1,8 +1,8 @@
 """From committed task to recorded outcome: lane -> outcome -> decision -> record.
 
-A task that this instance holds in memory is *live*: it has a place in a lane, and its row says
-that this instance owns it. Everything else waits on disk, owned by nobody, and is pulled in order
-of priority when a lane has room. Lives on the event loop's thread.
+A task that this instance holds in memory is *live*: it has a place in a lane and is admitted by the
+gate of its queue, and its row says that this instance owns it. Everything else waits on disk, owned
+by nobody, and is pulled in order of priority when there is room. Lives on the event loop's thread.
 """
 
 from __future__ import annotations
@@ -15,21 +15,24 @@ from collections.abc import Callable, Mapping, Sequence
 
 from executors.base import Lane
 from executors.outcomes import Cancelled, Outcome
+from taskflow.admission import Admission
 from taskflow.attempt import Attempt
+from taskflow.backlog import Backlog
+from taskflow.canceller import Canceller
 from taskflow.clock import Clock
+from taskflow.endings import Endings
 from taskflow.errors import TaskArgumentError
+from taskflow.gate import Gate
 from taskflow.outbox import Outbox
 from taskflow.puller import Puller
+from taskflow.quiet import Quiet
 from taskflow.record import Committed, TaskRecord
 from taskflow.recorder import Recorder, misfit
 from taskflow.registry import Registry
-from taskflow.states import FINAL, TIMED, Event, TaskStatus
+from taskflow.states import FINAL, Event, TaskStatus
 from taskflow.stores.base import Store
 
 log = logging.getLogger(__name__)
-
-#: Seconds between two looks at whether a task that is being cancelled is still here.
-LOOK = 0.1
 
 
 class Dispatcher:
@@ -43,38 +46,69 @@ class Dispatcher:
         store: Store,
         outbox: Outbox,
         lanes: Mapping[str, Lane],
+        gates: dict[str, Gate],
+        backlog: Backlog,
         recorder: Recorder,
         clock: Clock,
         max_result_bytes: int,
         on_due: Callable[[float], None],
+        on_room: Callable[[], None],
     ) -> None:
         self.instance = instance
         self._registry = registry
-        self._store = store
         self._outbox = outbox
         self._lanes = lanes
-        self._clock = clock
+        self._backlog = backlog
         self._recorder = recorder
         # What an attempt reports goes straight where it belongs: this is the hottest path.
-        self.started = recorder.start
-        self.write_line = recorder.write_line
+        self.started: Callable[[Attempt], None] = recorder.start
+        self.journals = recorder.journals
         self._max_result_bytes = max_result_bytes
         self._on_due = on_due
+        #: Told when a task gave its place back and somebody may wait for one.
+        self._on_room = on_room
         #: The tasks this instance holds, by id.
         self.live: dict[str, Attempt] = {}
-        #: Tasks that failed here and wait for their next attempt: id -> when.
-        self.retrying: dict[str, float] = {}
-        self.puller = Puller(lanes, registry, store, clock, launch=self._launch, idle=self._notice)
+        self.endings = Endings()
+        self.quiet = Quiet(self.live, outbox, store, clock)
+        self.canceller = Canceller(
+            live=self.live,
+            lanes=lanes,
+            store=store,
+            outbox=outbox,
+            endings=self.endings,
+            clock=clock,
+            forget=self._forget_cancelled,
+        )
+        self.admission = Admission(
+            live=self.live,
+            lanes=lanes,
+            gates=gates,
+            backlog=backlog,
+            outbox=outbox,
+            recorder=recorder,
+        )
+        self.puller = Puller(
+            lanes,
+            gates,
+            backlog,
+            registry,
+            store,
+            clock,
+            launch=self._launch,
+            fetch=self.admission.fetch,
+            settle=outbox.flush,
+            idle=self.quiet.notice,
+        )
+        self.admission.puller = self.puller
         self.stopping = False
         #: Writes that were refused because somebody else held the task by then.
         self.superseded = 0
-        #: Tasks that are being cancelled, and by how many people.
-        self._unwanted: dict[str, int] = {}
         #: New tasks that enter their lanes in the next round of the loop.
         self._entering: list[Attempt] = []
         self._context = contextvars.copy_context()
-        self._waiters: dict[str, list[asyncio.Future[TaskRecord]]] = {}
-        self._moved = asyncio.Event()
+        if gates:
+            self.started = self.admission.start_gated
 
     # -- in --------------------------------------------------------------------------------
 
@@ -106,10 +140,14 @@ class Dispatcher:
         """
         record = attempt.record
         attempt.reporter = self
-        if record.status is not TaskStatus.PENDING or not self._has_room(record.lane):
+        if record.status is not TaskStatus.PENDING:
+            return False
+        if self.stopping or not self.admission.take(record):
+            self._backlog.moved(record.lane, record.queue, 1)
             return False
         record.owner = self.instance
         if record.idempotency_key is not None:
+            self.admission.unconfirmed.add(record)
             return False  # only the store can tell whether it is new
         self.live[record.task_id] = attempt
         return True
@@ -134,19 +172,11 @@ class Dispatcher:
             else:
                 self._enter(attempt)
 
-    def _has_room(self, lane: str) -> bool:
-        # What already waits on disk goes first.
-        return (
-            not self.stopping and not self.puller.has_backlog(lane) and self._lanes[lane].reserve()
-        )
-
-    def _notice(self) -> None:
-        """Something moved: whoever waits for quiet looks again."""
-        self._moved.set()
-
     def _settled(self, attempts: Sequence[Attempt], committed: Committed | None) -> None:
         for attempt in attempts:
             record = attempt.record
+            if record.idempotency_key is not None:
+                self.admission.unconfirmed.discard(record)
             if committed is None or record.task_id in committed.duplicates:
                 self._withdraw(attempt)
                 if committed is not None:
@@ -168,8 +198,8 @@ class Dispatcher:
             elif record.status is TaskStatus.SCHEDULED:
                 self._on_due(record.run_at or 0.0)
             else:
-                self.puller.expect(record.lane)
-        self._notice()
+                self.puller.expect(record.lane, record.queue, record.priority)
+        self.quiet.notice()
 
     def _withdraw(self, attempt: Attempt) -> None:
         """The task is not stored, or not by us: it must not run, or not go on."""
@@ -179,8 +209,10 @@ class Dispatcher:
                 attempt.superseded = True
                 self._lanes[record.lane].cancel(attempt)
         elif record.owner is not None:
-            self._lanes[record.lane].release()
             self._forget(record)
+            self.admission.give_back(record)
+        elif record.status is TaskStatus.PENDING:
+            self._backlog.moved(record.lane, record.queue, -1)
 
     def _enter(self, attempt: Attempt) -> None:
         """Give an attempt that has a reservation to its lane."""
@@ -222,26 +254,33 @@ class Dispatcher:
                 self._registry.forget(record.task_id)
             elif decision.run_at is not None:
                 if decision.event is Event.RETRY:
-                    self.retrying[record.task_id] = decision.run_at
+                    self.quiet.remember(record.task_id, decision.run_at)
                 self._on_due(decision.run_at)
-        self._let_go(record)
+        self._let_go(record, started=attempt.begun)
 
-    def _let_go(self, record: TaskRecord) -> None:
+    def _let_go(self, record: TaskRecord, *, started: bool = False) -> None:
         """This instance is done with the task, for now or for good."""
         self._forget(record)
-        if record.status in FINAL and self._waiters:
-            for waiter in self._waiters.pop(record.task_id, ()):
-                if not waiter.done():
-                    waiter.set_result(record)
+        if record.status in FINAL:
+            self.endings.tell(record)
+        if record.concurrency_key is not None:
+            self.puller.expect_later(record)  # the next one with this key, once this is committed
+        self.admission.leave_gate(record, started=started)
         self.puller.room_in(record.lane)
+        self._on_room()
         if not self.live:
-            self._notice()
+            self.quiet.notice()
 
     def _forget(self, record: TaskRecord) -> None:
         # The same id may be live in another attempt: that of the task this one is a duplicate of.
         held = self.live.get(record.task_id)
         if held is not None and held.record is record:
             del self.live[record.task_id]
+
+    def _forget_cancelled(self, task_id: str) -> None:
+        """A task was cancelled on disk."""
+        self.quiet.retrying.pop(task_id, None)
+        self._registry.forget(task_id)
 
     def refused(self, task_ids: frozenset[str]) -> None:
         """The store refused to write these: somebody else holds them now."""
@@ -256,9 +295,9 @@ class Dispatcher:
     # -- from disk -------------------------------------------------------------------------
 
     def _launch(self, record: TaskRecord) -> None:
-        """Run a task that was taken from disk and has a reservation in its lane."""
-        self.retrying.pop(record.task_id, None)
-        if record.task_id in self._unwanted or self._outbox.is_recalled(record.task_id):
+        """Run a task that was taken from disk and has its place in the lane and in the gate."""
+        self.quiet.retrying.pop(record.task_id, None)
+        if self.canceller.is_unwanted(record.task_id) or self._outbox.is_recalled(record.task_id):
             self._lanes[record.lane].release()
             self._recorder.cancel(record)
             self._let_go(record)
@@ -285,6 +324,7 @@ class Dispatcher:
         if definition.lane != record.lane:
             # The code moved the function to another lane since; the claim was bounded, so this is.
             self._lanes[record.lane].release()
+            self.puller.former_lanes.setdefault(definition.lane, set()).add(record.lane)
             record.lane = definition.lane
             self._lanes[record.lane].reserved += 1
         attempt = Attempt(
@@ -299,81 +339,12 @@ class Dispatcher:
         self._recorder.give_up(record, problem)
         self._let_go(record)
 
-    # -- from people -----------------------------------------------------------------------
+    # -- limits and the end ----------------------------------------------------------------
 
-    async def cancel(self, task_id: str) -> TaskStatus | None:
-        """Cancel a task that waits, or runs here; its status afterwards, None if unknown."""
-        ended = self.when_final(task_id)
-        self._unwanted[task_id] = self._unwanted.get(task_id, 0) + 1
-        try:
-            attempt = self.live.get(task_id)
-            if attempt is not None:
-                attempt.revoked = True
-                if not self._lanes[attempt.record.lane].cancel(attempt):
-                    attempt.cancelled = True  # not committed yet: ends when it would enter the lane
-                while not ended.done() and self.live.get(task_id) is attempt:
-                    await asyncio.wait({ended}, timeout=LOOK)
-            # Whatever happens to it here meanwhile, `_launch` will not let it start.
-            status = None if ended.done() else await self._cancel_on_disk(task_id)
-            if not ended.done():
-                return status
-            await self._outbox.flush()
-            return ended.result().status
-        finally:
-            ended.cancel()
-            self._unwanted[task_id] -= 1
-            if not self._unwanted[task_id]:
-                del self._unwanted[task_id]
-
-    async def _cancel_on_disk(self, task_id: str) -> TaskStatus | None:
-        # What was decided here must be in its row before the row is judged by.
-        await self._outbox.flush()
-        status = await self._store.cancel(task_id, self._clock.now())
-        if status is TaskStatus.CANCELLED:
-            self.retrying.pop(task_id, None)
-            self._registry.forget(task_id)
-        return status
-
-    def when_final(self, task_id: str) -> asyncio.Future[TaskRecord]:
-        """Done when the task ends in this instance; cancel it when you no longer care."""
-        waiter: asyncio.Future[TaskRecord] = asyncio.get_running_loop().create_future()
-        waiters = self._waiters.setdefault(task_id, [])
-        # Those who gave up are swept out by the next who asks.
-        waiters[:] = [other for other in waiters if not other.done()]
-        waiters.append(waiter)
-        return waiter
-
-    async def idle(self) -> None:
-        """Return when this instance holds nothing, its own retries included, and all is written."""
-        while True:
-            self._moved.clear()
-            await self._outbox.flush()
-            if not self.live and not self.puller.busy:
-                if self._outbox.empty and not await self._retries_left():
-                    return
-                if self._outbox.empty:
-                    await self._wait_a_little()
-                continue
-            await self._wait_a_little()
-
-    async def _wait_a_little(self) -> None:
-        try:
-            async with asyncio.timeout(0.1):
-                await self._moved.wait()
-        except TimeoutError:
-            return
-
-    async def _retries_left(self) -> bool:
-        """Whether tasks that failed here still wait; a sibling may have taken an overdue one."""
-        now = self._clock.now()
-        for task_id, due in list(self.retrying.items()):
-            if due < now - 2.0:
-                record = await self._store.get(task_id)
-                if record is None or record.status not in TIMED:
-                    self.retrying.pop(task_id, None)
-        return bool(self.retrying)
-
-    # -- out -------------------------------------------------------------------------------
+    def guard(self, gate: Gate) -> None:
+        """A queue has limits from now on, or has others: keep to them at once."""
+        self.started = self.admission.start_gated
+        self.admission.guard(gate)
 
     async def stop(self, grace: float) -> None:
         """Start nothing more, give what runs ``grace`` seconds, hand back the rest."""

@@ -5,6 +5,8 @@ TaskflowError
 ├── TaskDefinitionError         a task was declared wrongly (also ValueError)
 │   └── DuplicateTaskError
 ├── TaskOptionError             an option of one call is wrong (also ValueError)
+├── ScheduleError               a schedule cannot work like that (also ValueError)
+│   └── UnknownScheduleError    (also LookupError)
 ├── TaskArgumentError           an argument cannot be stored or does not fit (also TypeError)
 ├── NotStartedError             the manager does not run (yet, or any more)
 ├── QueueFullError              back-pressure: no room for another task
@@ -35,6 +37,14 @@ class DuplicateTaskError(TaskDefinitionError):
 
 class TaskOptionError(TaskflowError, ValueError):
     """An option given to one `add_task` or `enqueue` cannot work."""
+
+
+class ScheduleError(TaskflowError, ValueError):
+    """A rule that no schedule can keep to, or a change of a schedule that cannot be made."""
+
+
+class UnknownScheduleError(ScheduleError, LookupError):
+    """No schedule has this name."""
 
 
 class TaskArgumentError(TaskflowError, TypeError):

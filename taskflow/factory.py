@@ -52,6 +52,11 @@ OPTION_NAMES = frozenset(
         "eager",
         "at_most_once",
         "requeue_on_interrupt",
+        "concurrency",
+        "rate",
+        "concurrency_key",
+        "concurrency_limit",
+        "memory_mb",
     }
 )
 
@@ -73,7 +78,7 @@ class TaskFactory:
         #: Names of tasks whose function is known to reach a worker process.
         self._picklable: set[str] = set()
 
-    def declare(self, function: Callable[..., Any], options: Mapping[str, Any]) -> None:
+    def declare(self, function: Callable[..., Any], options: Mapping[str, Any]) -> TaskDefinition:
         """Register a decorated function; raises `TaskDefinitionError`."""
         if isinstance(function, classmethod):
             raise TaskDefinitionError(
@@ -81,7 +86,9 @@ class TaskFactory:
             )
         if isinstance(function, staticmethod):
             function = function.__func__  # what the name in the class will give
-        self._registry.declare(self._make_definition(function, **options))
+        definition = self._make_definition(function, **options)
+        self._registry.declare(definition)
+        return definition
 
     def check_option_names(self, options: Mapping[str, Any]) -> None:
         """Raise `TaskDefinitionError` for an option that `TaskManager.task` does not have."""
@@ -112,6 +119,7 @@ class TaskFactory:
             function=function,
             lane=route(function, "cpu" if declared.lane == "cpu" else None, declared.name),
             codec=ArgumentCodec(function, max_bytes=self._settings.max_args_bytes),
+            key=None if declared.key is None else declared.key.bound_to(function),
             options=CALL_OPTIONS - parameter_names(function),
             findable=is_findable(function),
         )
@@ -128,6 +136,11 @@ class TaskFactory:
         eager: bool = False,
         at_most_once: bool | None = None,
         requeue_on_interrupt: bool | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        concurrency_key: Callable[..., Any] | None = None,
+        concurrency_limit: int = 1,
+        memory_mb: int | None = None,
         **retrying: Any,
     ) -> TaskDefinition:
         if at_most_once is None:
@@ -137,7 +150,7 @@ class TaskFactory:
                 f"at_most_once={at_most_once} contradicts requeue_on_interrupt="
                 f"{requeue_on_interrupt}: give one of the two"
             )
-        return make_definition(
+        definition = make_definition(
             function,
             name=name,
             lane=lane,
@@ -148,7 +161,16 @@ class TaskFactory:
             eager=eager,
             at_most_once=at_most_once,
             max_args_bytes=self._settings.max_args_bytes,
+            concurrency=concurrency,
+            rate=rate,
+            concurrency_key=concurrency_key,
+            concurrency_limit=concurrency_limit,
+            memory_mb=memory_mb,
         )
+        default = self._settings.cpu_memory_mb
+        if default is not None and definition.lane == "cpu" and memory_mb is None:
+            return dataclasses.replace(definition, memory_limit=default * 2**20)
+        return definition
 
     def prepare(
         self,
@@ -174,20 +196,10 @@ class TaskFactory:
         if definition.lane == "cpu" and definition.name not in self._picklable:
             self._check_picklable(definition)
         now = self._clock.now()
-        timeout = definition.timeout
-        record = TaskRecord(
-            new_task_id(now, self._random_bits),
-            definition.name,
-            definition.lane,
-            now,
-            args=definition.codec.encode(args, kwargs),
-            queue=definition.queue,
-            priority=definition.priority,
-            max_attempts=definition.policy.retries + 1,
-            timeout=self._timeouts[definition.lane] if timeout is None else timeout,
-            at_most_once=definition.at_most_once,
-            source=source,
-        )
+        record = self._new_record(definition, definition.codec.encode(args, kwargs), now, source)
+        if definition.key is not None:
+            record.concurrency_key = definition.key.of(args, kwargs)
+            record.key_limit = definition.key.limit
         eager = definition.eager
         if options is not None:
             options.apply(record, now)
@@ -197,6 +209,33 @@ class TaskFactory:
                 eager = options.eager
         context = contextvars.copy_context()
         return Attempt(record, definition, args, kwargs, context, self._max_result_bytes), eager
+
+    def _new_record(
+        self, definition: TaskDefinition, args: str, now: float, source: str
+    ) -> TaskRecord:
+        timeout = definition.timeout
+        return TaskRecord(
+            new_task_id(now, self._random_bits),
+            definition.name,
+            definition.lane,
+            now,
+            args=args,
+            queue=definition.queue,
+            priority=definition.priority,
+            max_attempts=definition.policy.retries + 1,
+            timeout=self._timeouts[definition.lane] if timeout is None else timeout,
+            at_most_once=definition.at_most_once,
+            source=source,
+        )
+
+    def scheduled(self, definition: TaskDefinition, args: str, now: float) -> TaskRecord:
+        """A new task from stored arguments, as the scheduler makes them."""
+        record = self._new_record(definition, args, now, "schedule")
+        if definition.key is not None:
+            values, named = definition.codec.decode(args)
+            record.concurrency_key = definition.key.of(values, named)
+            record.key_limit = definition.key.limit
+        return record
 
     def _check_picklable(self, definition: TaskDefinition) -> None:
         # Not at the declaration: the name of the function does not exist before the decorator ends.

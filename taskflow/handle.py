@@ -18,6 +18,8 @@ R = TypeVar("R")
 
 #: Seconds between two looks at the store for a task that another instance may finish.
 LOOK = 0.25
+#: Seconds that a cancelled task has to end in another instance.
+PATIENCE = 5.0
 
 
 class TaskHandle(Generic[R]):
@@ -42,8 +44,12 @@ class TaskHandle(Generic[R]):
         return None if record is None else record.status
 
     async def cancel(self) -> TaskStatus | None:
-        """Cancel it wherever it waits or runs; its status afterwards."""
-        return await self._engine.on_its_loop(self._engine.dispatcher.cancel(self.task_id))
+        """Cancel it wherever it waits or runs; its status afterwards.
+
+        A task that runs in another instance is still ``running`` if it has not ended within 5 s.
+        """
+        canceller = self._engine.dispatcher.canceller
+        return await self._engine.on_its_loop(canceller.cancel(self.task_id, PATIENCE))
 
     async def result(self, timeout: float | None = None) -> R:
         """Wait for the end and return what the function returned, as it is stored.
@@ -65,7 +71,7 @@ class TaskHandle(Generic[R]):
         return cast("R", decode_result(record.result, self._function))
 
     async def _final(self) -> TaskRecord:
-        ended = self._engine.dispatcher.when_final(self.task_id)
+        ended = self._engine.dispatcher.endings.when_final(self.task_id)
         try:
             while True:
                 if self.task_id not in self._engine.dispatcher.live:

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import contextvars
 import inspect
+import json
 import logging
+import math
 import typing
 from collections.abc import Callable, MutableMapping
 from typing import Any
@@ -21,7 +23,7 @@ from fastapi import BackgroundTasks
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from taskflow.background import ManagedBackgroundTasks, Manager
-from taskflow.errors import StoreUnavailableError
+from taskflow.errors import QueueFullError, StoreUnavailableError, TaskflowError
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +51,8 @@ _served: contextvars.ContextVar[ServedRequest | None] = contextvars.ContextVar(
 class RequestMiddleware:
     """Tells whatever serves a request which manager it has; holds the response until the commit.
 
-    A commit that fails turns the response, which has not started, into a 503.
+    A commit that fails turns the response, which has not started, into a 503, or into a 429 if
+    there was no room for the tasks.
     """
 
     def __init__(self, app: ASGIApp, task_manager: Manager, auto_install: bool) -> None:
@@ -64,15 +67,15 @@ class RequestMiddleware:
         if not self.task_manager.is_running_here():
             await self.task_manager.ensure_started()
         served = ServedRequest(self.task_manager, scope, self.auto_install)
-        refused = False
+        problem: TaskflowError | None = None
 
         async def send_when_committed(message: Message) -> None:
-            nonlocal refused
+            nonlocal problem
             if served.tasks and message["type"] == "http.response.start":
-                refused = not await _commit(served.tasks)
-                if refused:
-                    await _send_unavailable(send)
-            if not refused:
+                problem = await _commit(served.tasks)
+                if problem is not None:
+                    await _send_refusal(send, problem)
+            if problem is None:
                 await send(message)
 
         token = _served.set(served)
@@ -82,26 +85,33 @@ class RequestMiddleware:
             _served.reset(token)
 
 
-async def _commit(tasks: list[ManagedBackgroundTasks]) -> bool:
+async def _commit(tasks: list[ManagedBackgroundTasks]) -> TaskflowError | None:
+    """Commit what a request added; why that could not be, None if it could."""
     try:
         for each in tasks:
             await each.commit_for_response()
-    except StoreUnavailableError as error:
-        log.error("answered 503, because the tasks of the request could not be stored: %s", error)
+    except (StoreUnavailableError, QueueFullError) as error:
+        if isinstance(error, StoreUnavailableError):
+            log.error("answered 503, because the tasks of a request could not be stored: %s", error)
         for each in tasks:
             each.drop()
-        return False
-    return True
+        return error
+    return None
 
 
-async def _send_unavailable(send: Send) -> None:
-    body = b'{"detail":"the task could not be stored; try again later"}'
+async def _send_refusal(send: Send, problem: TaskflowError) -> None:
+    if isinstance(problem, QueueFullError):
+        status, detail = 429, "too many tasks are waiting; try again later"
+        seconds = max(1, math.ceil(problem.retry_after))
+    else:
+        status, detail, seconds = 503, "the task could not be stored; try again later", 1
+    body = json.dumps({"detail": detail}).encode()
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(body)).encode()),
-        (b"retry-after", b"1"),
+        (b"retry-after", str(seconds).encode()),
     ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 

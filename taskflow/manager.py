@@ -2,41 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Literal, ParamSpec, Self, TypeVar, overload
+from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from fastapi.requests import HTTPConnection
 
 from taskflow.background import ManagedBackgroundTasks
 from taskflow.clock import Clock, SystemClock
 from taskflow.context import get_task_context
+from taskflow.controls import LaneControls, QueueControls
 from taskflow.definition import LaneName
-from taskflow.engine import Engine
-from taskflow.errors import NotStartedError
-from taskflow.factory import ExceptionTypes, TaskFactory
+from taskflow.factory import ExceptionTypes
+from taskflow.feed import Subscription
+from taskflow.gate import QueueConfig, check_queues
 from taskflow.handle import TaskHandle
 from taskflow.injection import tasks_of_request
 from taskflow.options import NOT_GIVEN, OptionedFunction
-from taskflow.registry import Registry
-from taskflow.settings import Settings, database_path, load_settings
-from taskflow.stores.base import Store
-from taskflow.stores.sqlite.store import SQLiteStore
+from taskflow.planner import Planner
+from taskflow.settings import check_warm_up, load_settings
+from taskflow.shedding import LoadShedder
 
 P = ParamSpec("P")
 R = TypeVar("R")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class TaskManager:
+class TaskManager(Planner):
     """Declares tasks, stores them and runs them, inside the process of the app.
 
     ``snapshot_db`` is the path of the SQLite file (default ``TASKFLOW_DB``, else ``taskflow.db``);
     ``":memory:"`` keeps nothing beyond the process. With ``requeue_pending`` (the default) tasks
     that a dead instance left running are run again; without it they are kept as ``interrupted``.
+    ``queues`` gives limits to queues by name. ``warm_up`` names functions, as
+    ``"package.module:name"``, that each worker process calls once when it starts, for example to
+    load a model. ``redact`` is a text of names, with commas between, whose values are secret as
+    well, or a function that gets the name of a value that is to be shown, and the value, and
+    returns what is shown instead; see `taskflow.redaction`.
     Every other keyword is a setting, see `taskflow.settings.Settings`, and wins over its
     environment variable.
 
@@ -48,21 +51,24 @@ class TaskManager:
         snapshot_db: str | Path | None = None,
         *,
         requeue_pending: bool = True,
+        queues: Mapping[str, QueueConfig] | None = None,
+        warm_up: Sequence[str] = (),
+        redact: str | Callable[[str, Any], Any] | None = None,
         clock: Clock | None = None,
         **settings: Any,
     ) -> None:
         if snapshot_db is not None:
             settings["db"] = str(snapshot_db)
-        self.settings: Settings = load_settings(**settings)
-        self._database = database_path(self.settings.db)
-        self.clock: Clock = clock or SystemClock()
-        self.registry = Registry()
-        self._requeue_pending = requeue_pending
-        self.factory = TaskFactory(self.settings, self.registry, self.clock)
-        self._engine: Engine | None = None
-        self._nested: list[bool] = []
-        #: Requests that come at once start it only once; a lock belongs to its loop.
-        self._starting: tuple[asyncio.AbstractEventLoop, asyncio.Lock] | None = None
+        if isinstance(redact, str):
+            settings["redact"], redact = redact, None
+        super().__init__(
+            load_settings(**settings),
+            clock or SystemClock(),
+            requeue_pending=requeue_pending,
+            queues=check_queues(queues or {}),
+            warm_up=check_warm_up(warm_up),
+            redact=redact,
+        )
 
     # -- declaring -------------------------------------------------------------------------
 
@@ -88,6 +94,11 @@ class TaskManager:
         eager: bool = False,
         at_most_once: bool | None = None,
         requeue_on_interrupt: bool | None = None,
+        concurrency: int | None = None,
+        rate: str | None = None,
+        concurrency_key: Callable[..., Any] | None = None,
+        concurrency_limit: int = 1,
+        memory_mb: int | None = None,
     ) -> Callable[[F], F]: ...
 
     def task(self, *bare: Any, **options: Any) -> Any:
@@ -101,16 +112,21 @@ class TaskManager:
         called. ``at_most_once`` (or ``requeue_on_interrupt=False``): never run again after a
         crash. ``name`` is the stored name, default ``module:qualname``.
 
+        ``concurrency`` (how many run at a time) and ``rate`` (how many start, ``"10/s"``) give the
+        task a queue of its own with these limits, in each instance. ``concurrency_key`` is a
+        function of the task's arguments: of those tasks for which it returns the same,
+        ``concurrency_limit`` run at a time, on all instances together. ``memory_mb``: how many MiB
+        a task of the cpu lane may take beyond what its worker process has.
+
         Raises `TaskDefinitionError` for options that cannot work.
         """
         self.factory.check_option_names(options)
         if bare:
             (function,) = bare
-            self.factory.declare(function, options)
-            return function
+            return self._declare(function, options)
 
         def decorate(function: F) -> F:
-            self.factory.declare(function, options)
+            self._declare(function, options)
             return function
 
         return decorate
@@ -165,136 +181,71 @@ class TaskManager:
     ) -> TaskHandle[Any]:
         """Store a task and return its handle once it is on disk; takes options like ``add_task``.
 
+        Where ``TASKFLOW_OVERFLOW`` is ``wait``, returns only when there was room for it; inside of
+        a task, which may hold the place that it would wait for, it does not wait.
+
         Raises `StoreUnavailableError` if that takes longer than the enqueue timeout,
-        `TaskArgumentError` for arguments that do not fit or cannot be stored, `TaskOptionError`
-        for a wrong option and `NotStartedError` outside of the manager's life.
+        `QueueFullError` if there is no room for another task, `TaskArgumentError` for arguments
+        that do not fit or cannot be stored, `TaskOptionError` for a wrong option and
+        `NotStartedError` outside of the manager's life.
         """
         engine = self.engine
         attempt, eager = self.factory.prepare(function, args, kwargs, source="code")
 
+        record = attempt.record
+        inside = get_task_context() is not None
+
         async def submit() -> None:
+            waits = engine.intake.overflow == "wait"
+            if waits and not inside:
+                await engine.intake.room(record)
+            else:
+                engine.intake.check((record,), spill=waits)
             if eager:
                 await engine.dispatcher.submit_eager(attempt)
             else:
                 await engine.dispatcher.submit((attempt,))
 
         await engine.on_its_loop(submit())
-        return TaskHandle(attempt.record.task_id, engine, attempt.definition.function)
+        return TaskHandle(record.task_id, engine, attempt.definition.function)
 
     async def get_tasks(self, connection: HTTPConnection) -> ManagedBackgroundTasks:
         """A FastAPI dependency: ``tasks: ManagedBackgroundTasks = Depends(manager.get_tasks)``."""
         await self.ensure_started()
         return tasks_of_request(self, connection.scope)
 
-    # -- life ------------------------------------------------------------------------------
+    def shed_load(
+        self, lane: LaneName, *, waiting: int | None = None, older_than: float | None = None
+    ) -> LoadShedder:
+        """A FastAPI dependency that answers 429 while ``lane`` is over its limit.
+
+        ``@app.post("/render", dependencies=[Depends(task_manager.shed_load("cpu", waiting=50))])``.
+        The limit is ``waiting`` tasks that wait for a slot (default: the lane's waiting room), or a
+        task that has waited for more than ``older_than`` seconds.
+        """
+        return LoadShedder(self, lane, waiting=waiting, older_than=older_than)
+
+    # -- changing --------------------------------------------------------------------------
 
     @property
-    def engine(self) -> Engine:
-        """What runs; raises `NotStartedError` while nothing does."""
-        engine = self._engine
-        if engine is None:
-            raise NotStartedError(
-                "this TaskManager is not running: attach it with TaskAdmin(app, task_manager), or "
-                "use `async with task_manager:` in a script or test"
-            )
-        return engine
+    def lanes(self) -> LaneControls:
+        """The lanes of this instance: ``await task_manager.lanes["cpu"].resize(4)``."""
+        engine = self.engine
+        return LaneControls(engine.lanes, engine.controls)
 
     @property
-    def is_running(self) -> bool:
-        """Whether tasks can be added now."""
-        return self._engine is not None
+    def queues(self) -> QueueControls:
+        """The queues: ``await task_manager.queues["email"].change(concurrency=5)``."""
+        engine = self.engine
+        return QueueControls(engine.gates, engine.controls)
 
-    def is_running_here(self) -> bool:
-        """Whether tasks can be added now, on the event loop that is running."""
-        engine = self._engine
-        return engine is not None and engine.loop is asyncio.get_running_loop()
+    def subscribe(self, limit: int = 1000) -> Subscription:
+        """News of this instance's tasks: ``async with task_manager.subscribe() as events: ...``.
 
-    async def startup(self) -> None:
-        """Open the store and run tasks, those left from before included. Idempotent.
+        ``async for event in events`` gives those of `taskflow.feed`, until the manager stops. At
+        most ``limit`` wait for the subscriber; when more come, the oldest are dropped and `Missed`
+        says how many.
 
-        Raises `StoreError` if the store cannot be used, saying why and what to do.
+        Raises `NotStartedError` outside of the manager's life.
         """
-        if await self.open():
-            await self.run()
-
-    async def shutdown(self) -> None:
-        """Stop within the grace period; unfinished work goes back to the store. Idempotent."""
-        await self.drain()
-        await self.close()
-
-    async def open(self) -> bool:
-        """The first half of `startup`: tasks can be added; False if that was so already."""
-        if self.is_running_here():
-            return False
-        if self._engine is not None and self._engine.loop.is_running():
-            raise NotStartedError(
-                "this TaskManager runs on another event loop, in another thread: add tasks to it "
-                "from here with `await task_manager.enqueue(...)`, or use a manager of your own"
-            )
-        # An engine whose event loop is over belongs to a life that was never shut down.
-        engine = Engine(
-            self.settings,
-            self.registry,
-            self._make_store(),
-            self.clock,
-            rerun=self._requeue_pending,
-        )
-        await engine.open()
-        self._engine = engine
-        return True
-
-    async def run(self) -> None:
-        """The second half of `startup`: also run what waits in the store."""
-        self.factory.bind_declared()
-        await self.engine.run()
-
-    async def drain(self) -> None:
-        """The first half of `shutdown`: nothing runs afterwards, tasks can still be stored."""
-        if self._engine is not None:
-            await self._engine.drain()
-
-    async def close(self) -> None:
-        """The second half of `shutdown`."""
-        engine, self._engine = self._engine, None
-        if engine is not None:
-            await engine.close()
-
-    async def ensure_started(self) -> None:
-        """Start where no lifespan did: in a mounted app, or under a bare ASGI client."""
-        if self.is_running_here():
-            return
-        loop = asyncio.get_running_loop()
-        if self._starting is None or self._starting[0] is not loop:
-            self._starting = loop, asyncio.Lock()
-        async with self._starting[1]:
-            await self.startup()
-
-    async def join(self) -> None:
-        """Return when nothing of this instance waits or runs and all of it is committed.
-
-        Waits for the retries of tasks that failed here, too; not for tasks that were added or
-        snoozed for a later time. Raises RuntimeError inside of a task, which would wait for itself.
-        """
-        if get_task_context() is not None:
-            raise RuntimeError("join() inside of a task would wait for itself: await its handles")
-        await self.engine.dispatcher.idle()
-
-    async def __aenter__(self) -> Self:
-        # Inside of another `async with`, or of an app that is running, this one changes nothing.
-        self._nested.append(self.is_running_here())
-        await self.startup()
-        return self
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if not self._nested.pop():
-            await self.shutdown()
-
-    def _make_store(self) -> Store:
-        # A little less than a request waits: the store's own answer comes first and is definite.
-        patience = 0.8 * self.settings.enqueue_timeout
-        return SQLiteStore(self._database, busy_timeout=patience)
+        return self.engine.feed.subscribe(limit)

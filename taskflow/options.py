@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, ParamSpec, TypeVar
 
-from taskflow.clock import as_epoch, as_seconds
+from taskflow.clock import LAST_MOMENT, as_epoch, as_seconds
 from taskflow.definition import TaskDefinition, check_priority, check_queue, check_timeout
 from taskflow.errors import TaskOptionError
 from taskflow.record import TaskRecord
@@ -85,9 +85,12 @@ def _moment(value: object) -> float:
     if not isinstance(value, datetime):
         raise TaskOptionError(f"run_at={value!r}: give a datetime with a time zone")
     try:
-        return as_epoch(value)
-    except ValueError as error:
+        moment = as_epoch(value)
+    except (ValueError, OverflowError) as error:
         raise TaskOptionError(f"run_at: {error}") from None
+    if moment > LAST_MOMENT:
+        raise TaskOptionError(f"run_at={value}: give a moment up to the year 9999")
+    return moment
 
 
 def _duration(value: object) -> float:

@@ -133,6 +133,10 @@ class Outbox:
         """Whether a task is on disk although its caller was told that it is not."""
         return task_id in self._recalls or task_id in self._late
 
+    def is_unborn(self, record: TaskRecord) -> bool:
+        """Whether no commit has taken the new task along yet."""
+        return record in self._unborn
+
     async def flush(self) -> None:
         """Return when everything added so far is committed."""
         if self.empty:
@@ -253,11 +257,9 @@ class Outbox:
         return True
 
     def _takes_all(self, submissions: list[Submission]) -> bool:
-        """Whether starts, ends and logs go with these new tasks.
-
-        A commit of new tasks alone is a third shorter, and a response waits for it. With a key it
-        may be about a task whose end is not written yet.
-        """
+        """Whether starts, ends and logs go with these new tasks."""
+        # A commit of new tasks alone is a third shorter, and a response waits for it. With a key
+        # it may be about a task whose end is not written yet.
         return (
             self._due
             or self._closing
@@ -354,7 +356,8 @@ class Outbox:
             except StoreUnavailableError:
                 self._put_back(part)
             except Exception:
-                log.exception("a record could not be written and is lost: %r", part.batch())
+                # Not the record itself: there may be secrets in it.
+                log.exception("a record could not be written and is lost: %s", part.ids())
             else:
                 if committed.refused:
                     self._on_refused(committed.refused)

@@ -14,11 +14,13 @@ from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
-from pydantic import BaseModel, ConfigDict, TypeAdapter
-from pydantic_core import from_json
+from pydantic import BaseModel, ConfigDict, Secret, SecretBytes, SecretStr, TypeAdapter
+from pydantic_core import from_json, to_json
 
 #: Types whose JSON comes back as exactly the same value without any help.
 PLAIN: frozenset[object] = frozenset({str, int, float, bool, type(None)})
+#: Secrets are looked for so deep inside of an argument.
+_DEEPEST = 100
 _EVERYTHING = (inspect.Parameter.empty, typing.Any, object)
 _CONFIG = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64", ser_json_inf_nan="constants")
 
@@ -88,6 +90,13 @@ class Slot:
         if self._adapter is None:
             raise ValueError("its annotation does not say how")
         return self._adapter.dump_json((value,), by_alias=True, warnings="error")[1:-1]
+
+    def reveal(self, value: object) -> bytes:
+        """JSON with what pydantic's secret types hide from every other serializer."""
+        if self._adapter is None:
+            raise ValueError("its annotation does not say how")
+        plain = self._adapter.dump_python((value,), by_alias=True, warnings="error")
+        return dump_plain(_revealed(plain, 0))[1:-1]
 
     def item(self, index: int) -> Slot:
         """The slot of the value at ``index`` among the ``*args``."""
@@ -173,6 +182,24 @@ def _same_value(before: object, after: object, exact: bool) -> bool:
     if dataclasses.is_dataclass(before) or isinstance(before, BaseModel):
         return type(before) is type(after) and _same_value(vars(before), vars(after), exact)
     return False
+
+
+def dump_plain(value: object) -> bytes:
+    """JSON in the form that `Slot.load` reads."""
+    return to_json(value, bytes_mode="base64", timedelta_mode="iso8601", inf_nan_mode="constants")
+
+
+def _revealed(value: object, depth: int) -> object:
+    """What `Slot.reveal` dumped with the secrets in the open; it holds plain containers only."""
+    if isinstance(value, SecretStr | SecretBytes | Secret):
+        return _revealed(value.get_secret_value(), depth + 1)
+    if depth > _DEEPEST:
+        raise ValueError("it is nested too deeply")
+    if isinstance(value, dict):
+        return {_revealed(key, depth + 1): _revealed(it, depth + 1) for key, it in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_revealed(item, depth + 1) for item in value]
+    return value
 
 
 def describe_type(value: object) -> str:

@@ -41,6 +41,9 @@ class TaskRecord:
     timeout: float | None = None
     at_most_once: bool = False
     idempotency_key: str | None = None
+    #: At most ``key_limit`` tasks with the same key run at a time, on all instances together.
+    concurrency_key: str | None = None
+    key_limit: int = 1
     #: JSON object of labels, or None.
     tags: str | None = None
     source: str = "request"

@@ -109,5 +109,9 @@ class Registry:
         """Every name this process can run."""
         return self._names
 
+    def is_declared(self, definition: TaskDefinition) -> bool:
+        """Whether it is that of a declared task, and not of one that was only handed over."""
+        return self._declared.get(definition.name) is definition
+
     def __iter__(self) -> Iterator[TaskDefinition]:
         return iter(self._declared.values())

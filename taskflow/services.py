@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from taskflow.clock import Clock
 from taskflow.puller import Puller
+from taskflow.schedules.due import MOST_CAUGHT_UP
 from taskflow.service import Service
 from taskflow.states import TaskStatus
 from taskflow.stores.base import Store, TakenOver
@@ -62,21 +63,38 @@ class Timer(Service):
 
 
 class Watch(Service):
-    """Takes over what a dead instance left behind, and notices what the living add."""
+    """Takes over what a dead instance left behind, and notices what the living do.
+
+    ``noticed`` is awaited when another instance has written something.
+    """
 
     LOOK = 0.5
 
-    def __init__(self, store: Store, puller: Puller, clock: Clock, *, rerun: bool) -> None:
+    def __init__(
+        self,
+        store: Store,
+        puller: Puller,
+        clock: Clock,
+        *,
+        rerun: bool,
+        noticed: Callable[[], Awaitable[None]],
+    ) -> None:
         super().__init__("watch")
         self._store = store
         self._puller = puller
         self._clock = clock
         self._rerun = rerun
+        self._noticed = noticed
+        #: Whether something was written that could not be looked at yet.
+        self._unseen = True
 
     async def turn(self) -> float:
         await self.take_over()
-        if await self._store.changed():
+        self._unseen = await self._store.changed() or self._unseen
+        if self._unseen:
             self._puller.expect_all()
+            await self._noticed()
+            self._unseen = False
         return self.LOOK
 
     async def take_over(self) -> TakenOver:
@@ -91,15 +109,21 @@ class Watch(Service):
                 taken.interrupted,
                 taken.failed,
             )
+        if any((taken.handed_back, taken.interrupted, taken.failed, taken.others)):
+            # Also for those that ended: somebody may have waited for their key.
             self._puller.expect_all()
         return taken
 
 
 class Pruner(Service):
-    """Deletes finished tasks when they are old enough, a slice at a time."""
+    """Deletes finished tasks and old firings when they are old enough, a slice at a time."""
 
     EVERY = 300.0
     SLICE = 500
+    #: How long the firings of schedules are kept, longer than any clock is set back; of each
+    #: schedule the latest always, more than are ever made up for at once.
+    FIRINGS_AGE = 2 * 86_400.0
+    FIRINGS_KEPT = 2 * MOST_CAUGHT_UP
     PAUSE = 0.02
 
     def __init__(
@@ -119,5 +143,7 @@ class Pruner(Service):
         now = self._clock.now()
         before = {status: now - age for status, age in self._ages.items()}
         deleted = await self._store.prune(before, self.SLICE)
+        oldest = now - self.FIRINGS_AGE
+        deleted += await self._store.prune_firings(oldest, self.FIRINGS_KEPT, self.SLICE)
         # Between two slices others want to write, too.
         return self.PAUSE if deleted else self.EVERY

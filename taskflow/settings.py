@@ -8,7 +8,8 @@ from __future__ import annotations
 import difflib
 import logging
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
@@ -26,6 +27,11 @@ _Workers = Annotated[int, Field(ge=1)]
 _Room = Annotated[int, Field(ge=0, le=1_000_000)]
 _Days = Annotated[float, Field(ge=0, le=36_500, allow_inf_nan=False)]
 _Timeout = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Megabytes = Annotated[int, Field(ge=16, le=1024**2)]
+
+
+#: The largest limit that each lane takes.
+MOST_SLOTS = {"async": 100_000, "io": 1024, "cpu": 256}
 
 
 def _default_io_workers() -> int:
@@ -39,13 +45,13 @@ class Settings(BaseSettings):
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True
     )
 
-    io_workers: Annotated[_Workers, Field(le=1024)] = Field(
+    io_workers: Annotated[_Workers, Field(le=MOST_SLOTS["io"])] = Field(
         default_factory=_default_io_workers, description="threads of the io lane"
     )
-    cpu_workers: Annotated[_Workers, Field(le=256)] = Field(
+    cpu_workers: Annotated[_Workers, Field(le=MOST_SLOTS["cpu"])] = Field(
         default_factory=available_cpus, description="worker processes of the cpu lane"
     )
-    async_limit: Annotated[_Workers, Field(le=100_000)] = Field(
+    async_limit: Annotated[_Workers, Field(le=MOST_SLOTS["async"])] = Field(
         1000, description="coroutines of the async lane that run at once"
     )
     io_queue: _Room = Field(2000, description="waiting room of the io lane")
@@ -56,6 +62,45 @@ class Settings(BaseSettings):
     cpu_timeout: _Timeout | None = Field(None, description="limit for an attempt there")
     cpu_nice: Annotated[int, Field(ge=0, le=19)] | Literal["idle"] = Field(
         19, description="priority of worker processes; idle means SCHED_IDLE"
+    )
+    cpu_recycle_tasks: Annotated[int, Field(ge=1, le=10**9)] | None = Field(
+        None, description="a worker process is replaced after so many tasks"
+    )
+    cpu_recycle_mb: _Megabytes | None = Field(
+        None, description="a worker process is replaced when it holds more memory (RSS) than this"
+    )
+    cpu_recycle_age: Annotated[float, Field(ge=1, le=1e9)] | None = Field(
+        None, description="a worker process is replaced at this age"
+    )
+    cpu_memory_mb: _Megabytes | None = Field(
+        None, description="how much memory one task of the cpu lane may take"
+    )
+    cpu_brake_memory: Annotated[float, Field(ge=1, le=100)] | None = Field(
+        None, description="no cpu task starts while more percent of the memory are in use"
+    )
+    cpu_brake_load: Annotated[float, Field(ge=0.1, le=1000)] | None = Field(
+        None, description="no cpu task starts while the load average per cpu is above this"
+    )
+    io_max_stuck: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
+        None, description="threads that may be stuck before the io lane refuses work"
+    )
+    overflow: Literal["spill", "reject", "wait"] = Field(
+        "spill", description="what happens to a task whose lane has no room"
+    )
+    max_backlog: Annotated[int, Field(ge=1, le=10**9)] = Field(
+        10_000_000, description="tasks that may be pending; more are refused"
+    )
+    capture_logging: bool = Field(
+        default=True, description="records of the standard logging belong to the task's log, too"
+    )
+    capture_print: bool = Field(
+        default=False, description="what a task prints goes to its log instead"
+    )
+    loop_stall_ms: Annotated[float, Field(ge=0, le=3_600_000)] = Field(
+        200.0, description="a stall of the event loop that is recorded, 0 for none"
+    )
+    sample_interval: Annotated[float, Field(ge=0.1, le=3600)] = Field(
+        1.0, description="seconds between two looks at processes and host"
     )
     db: Annotated[str, Field(min_length=1)] = Field(
         "taskflow.db", description="a path, or the URL of a database"
@@ -68,6 +113,9 @@ class Settings(BaseSettings):
     )
     env: Literal["development", "production"] = Field(
         "development", description="in production the admin answers only with auth="
+    )
+    redact: str = Field(
+        "", description="names, with commas between, whose values are secret as well"
     )
     retention_days: _Days = Field(7.0, description="age at which finished tasks are deleted")
     retention_failed_days: _Days = Field(30.0, description="the same for tasks that failed")
@@ -96,6 +144,18 @@ def database_path(db: str) -> str:
         f"TASKFLOW_DB={scheme}://...: this version stores tasks in SQLite only; give the path of a "
         "file, such as tasks.db"
     )
+
+
+def check_warm_up(names: object) -> tuple[str, ...]:
+    """``warm_up=`` of a manager; raises `SettingsError` for what no worker process could find."""
+    if isinstance(names, str) or not isinstance(names, Sequence):
+        raise SettingsError(f"warm_up={names!r:.60}: give a list of names")
+    for name in names:
+        if not isinstance(name, str) or not re.fullmatch(r"[\w.]+:[\w.]+", name):
+            raise SettingsError(
+                f"warm_up={name!r:.100}: give the name of a function as 'package.module:name'"
+            )
+    return tuple(names)
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 from urllib.parse import urlsplit
@@ -22,6 +23,9 @@ LEAK_PATIENCE = 5.0
 SHARED_THREADS = ("pydevd", "ThreadPoolExecutorManagerThread")
 #: The same for child processes: helpers of multiprocessing, by a word of their command line.
 SHARED_PROCESSES = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
+
+# A full collection at each start of a manager takes long in a process as large as this one.
+os.environ.setdefault("TASKFLOW_GC_FREEZE", "false")
 
 # A busy machine is slow now and then, which says nothing about the code.
 hypothesis.settings.register_profile("taskflow", deadline=None, print_blob=True)
@@ -40,6 +44,27 @@ def db_path(tmp_path: Path) -> Path:
     return tmp_path / "tasks.db"
 
 
+#: What measures times, by the end of its path: beside other tests it would measure them.
+ALONE = (
+    "test_loop_guard.py",
+    "test_memory_bounds.py",
+    "test_overload.py",
+    "test_executors_loop_guard.py",
+)
+#: What is run by `make poison`; a short form of it is tests/contract/test_lane_poison.py.
+SLOW = ("blackbox/test_poison.py",)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark whole files."""
+    for item in items:
+        path = item.path.as_posix()
+        if path.endswith(ALONE):
+            item.add_marker("alone")
+        if path.endswith(SLOW):
+            item.add_marker("slow")
+
+
 # -- nothing is left behind ----------------------------------------------------------------------
 
 
@@ -51,9 +76,34 @@ def _threads() -> set[threading.Thread]:
     }
 
 
+def _descendants() -> Iterator[psutil.Process]:
+    """Every process below this one.
+
+    Linux lists children by their parent. psutil asks all processes of the machine for theirs, which
+    takes longer than most tests.
+    """
+    if not Path("/proc/thread-self/children").exists():
+        yield from psutil.Process().children(recursive=True)
+        return
+    parents = [os.getpid()]
+    while parents:
+        for pid in _pids_of_children(parents.pop()):
+            parents.append(pid)
+            with contextlib.suppress(psutil.NoSuchProcess):  # it has just ended
+                yield psutil.Process(pid)
+
+
+def _pids_of_children(parent: int) -> list[int]:
+    found: list[int] = []
+    for file in Path(f"/proc/{parent}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # the thread has just ended
+            found += map(int, file.read_text().split())
+    return found
+
+
 def _children() -> set[psutil.Process]:
     found = set()
-    for child in psutil.Process().children(recursive=True):
+    for child in _descendants():
         try:
             words = " ".join(child.cmdline())
             if child.status() != psutil.STATUS_ZOMBIE and not any(
@@ -132,3 +182,13 @@ def chromium_path() -> str:
     if path is None:
         unavailable("Chromium was not found; install it or set TEST_CHROMIUM")
     return path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Keep what a test printed sendable: reports travel between processes as UTF-8."""
+    report = yield
+    report.sections = [
+        (name, text.encode("utf-8", "backslashreplace").decode()) for name, text in report.sections
+    ]
+    return report

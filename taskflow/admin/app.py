@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from weakref import WeakKeyDictionary
 
 from fastapi import FastAPI
 
 from taskflow.admin.guard import Auth, Guard
+from taskflow.admin.health_routes import check_open_routes, make_open_router
 from taskflow.admin.lifespan import attach_lifespan
 from taskflow.admin.refusals import answer_refusals
-from taskflow.admin.routes import make_router
+from taskflow.admin.routes import make_router, scope_of
 from taskflow.errors import SettingsError, TaskflowError
 from taskflow.injection import RequestMiddleware, install
 from taskflow.manager import TaskManager
@@ -32,8 +34,11 @@ class TaskAdmin:
     and past no proxy, and closed altogether with ``TASKFLOW_ENV=production``. Everybody else gets
     404. Starlette's test client counts as a stranger: give ``auth`` in such tests.
 
-    Raises `SettingsError` for a wrong ``path`` or ``auth`` or a second admin under one path, and
-    `TaskflowError` for an app that has been started already.
+    ``open_routes`` names routes that anybody may read, past ``auth`` and everything else that keeps
+    people out: ``"health"`` for `/health`, ``"metrics"`` for `/metrics.prom`. Default: none.
+
+    Raises `SettingsError` for a wrong ``path``, ``auth`` or ``open_routes`` or a second admin under
+    one path, and `TaskflowError` for an app that has been started already.
     """
 
     def __init__(
@@ -45,10 +50,12 @@ class TaskAdmin:
         auto_install: bool = False,
         auth: Auth = None,
         title: str = "taskflow",
+        open_routes: Collection[str] = (),
     ) -> None:
         # Whatever can be refused is refused before anything is changed.
         self.path = _check_path(app, path)
         self.guard = Guard(auth, production=task_manager.settings.env == "production")
+        opened = check_open_routes(open_routes)
         if app.middleware_stack is not None:
             raise TaskflowError(
                 "the app has served requests already: create TaskAdmin where the app is created"
@@ -62,8 +69,16 @@ class TaskAdmin:
         app.add_middleware(RequestMiddleware, task_manager=task_manager, auto_install=auto_install)
         answer_refusals(app)
         self.router = make_router(
-            task_manager, self.path, title=title, dependencies=self.guard.dependencies
+            task_manager,
+            self.path,
+            title=title,
+            dependencies=self.guard.dependencies,
+            without=opened,
         )
+        if opened:
+            # First, or their names would count as ids of tasks.
+            scope = scope_of(self.path)
+            app.include_router(make_open_router(task_manager, self.path, scope, opened))
         app.include_router(self.router, include_in_schema=not self.guard.closed)
         self.guard.announce(self.path)
 

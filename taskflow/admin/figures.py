@@ -5,9 +5,15 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Generic, TypeVar
 
+from taskflow.admin.lane_models import Durations, DurationsOverTime, QueueList
+from taskflow.admin.lanes import durations, summarise
+from taskflow.admin.machine import is_limited_by_cgroup
 from taskflow.admin.models import Metrics, Percentiles, StoreState
+from taskflow.admin.queues import present_queues
 from taskflow.engine import Engine
 from taskflow.states import TaskStatus
 
@@ -60,13 +66,30 @@ class Shared(Generic[T]):
         return value
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """How long things took."""
+
+    #: By lane: waiting, and running.
+    lanes: dict[str, tuple[DurationsOverTime, DurationsOverTime]]
+    lag: Durations
+
+
 class Figures:
     """The figures of one engine."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        self._counted = Shared(self._count, engine.clock.monotonic)
-        self.backlog = Shared(engine.store.backlog, engine.clock.monotonic)
+        monotonic = engine.clock.monotonic
+        self._counted = Shared(self._count, monotonic)
+        self.measured = Shared(self._measure, monotonic)
+        # Fresh, unless there are so many that looking at them takes its time.
+        self.queues = Shared(self._list_queues, monotonic, keep=0.0)
+
+    @cached_property
+    def cgroup(self) -> bool:
+        """Whether this process may use less than the machine has."""
+        return is_limited_by_cgroup()
 
     async def metrics(self) -> Metrics:
         """All figures; what is counted may be a second old or more, the rest is as it is now."""
@@ -82,6 +105,16 @@ class Figures:
             ok=trouble is None,
             trouble=None if trouble is None else str(trouble),
         )
+
+    async def _measure(self) -> Measured:
+        engine = self.engine
+        return Measured(
+            lanes={name: durations(meter) for name, meter in engine.meters.items()},
+            lag=summarise(engine.stalls.lag.recent),
+        )
+
+    async def _list_queues(self) -> QueueList:
+        return present_queues(self.engine)
 
     async def _count(self) -> Metrics:
         engine = self.engine

@@ -52,6 +52,8 @@ class Task(BaseModel):
     progress: Any
     tags: dict[str, str] | list[str]
     idempotency_key: str | None
+    #: What its function made of the arguments: only so many tasks with the same run at a time.
+    concurrency_key: str | None
     source: str
     instance: str | None
 
@@ -73,13 +75,30 @@ class Execution(BaseModel):
 class WaitingFor(BaseModel):
     """Why a task does not run yet."""
 
-    reason: Literal["scheduled", "retry", "lane", "elsewhere", "unknown function"]
+    #: The first of the reasons that ``text`` gives. ``lane``: it waits for a slot; ``brake``: its
+    #: lane starts nothing; ``queue`` and ``rate``: the limits of its queue; ``key``: other tasks
+    #: with its concurrency key hold all places; ``store``: the store takes no writes.
+    reason: Literal[
+        "scheduled",
+        "retry",
+        "lane",
+        "brake",
+        "queue",
+        "rate",
+        "key",
+        "store",
+        "elsewhere",
+        "unknown function",
+    ]
     #: When it will move on, where that is known.
     until: Moment | None
     text: str
     lane: str
+    queue: str
     #: The instance that holds it, if one does.
     instance: str | None
+    #: Ids of tasks that hold the places of its key; at most 5.
+    held_by: list[str]
 
 
 class TaskDetail(Task):
@@ -131,42 +150,6 @@ class Metrics(BaseModel):
     #: Writes of this instance that were refused because another instance held the task.
     superseded: int
     store: StoreState
-
-
-class Worker(BaseModel):
-    """A worker process of the cpu lane."""
-
-    pid: int
-    started_at: Moment
-    calls_done: int
-    busy: bool
-
-
-class LaneState(BaseModel):
-    """A lane of this instance, now."""
-
-    name: str
-    #: Where its calls run: ``event loop``, ``threads`` or ``processes``.
-    kind: str
-    #: Slots, and places in the waiting room.
-    limit: int
-    room: int
-    running: int
-    waiting: int
-    #: Whether nothing may start now.
-    paused: bool
-    #: Tasks of this lane on disk that no instance has taken yet.
-    backlog: int
-    #: Threads that run a call which was given up; only of threads.
-    stuck: int | None
-    #: Only of processes.
-    workers: list[Worker] | None
-
-
-class LaneList(BaseModel):
-    """The lanes of this instance."""
-
-    items: list[LaneState]
 
 
 class Problem(BaseModel):

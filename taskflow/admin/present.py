@@ -32,7 +32,7 @@ def present_whole(
     ]
     return TaskDetail(
         **fields,
-        arguments=_arguments(record.args),
+        arguments=present_arguments(record.args),
         result=parse(record.result),
         history=executions(record, attempts, now),
         waiting_for=waiting_for,
@@ -75,6 +75,12 @@ def executions(
     return found
 
 
+def own_key(record: TaskRecord) -> str | None:
+    """The concurrency key as the user's code made it; it is stored with the task's name before."""
+    key = record.concurrency_key
+    return None if key is None else key.removeprefix(f"{record.func_name}:")
+
+
 def _fields(record: TaskRecord, now: float) -> dict[str, Any]:
     return {
         "task_id": record.task_id,
@@ -99,6 +105,7 @@ def _fields(record: TaskRecord, now: float) -> dict[str, Any]:
         "progress": parse(record.progress),
         "tags": _tags(record.tags),
         "idempotency_key": record.idempotency_key,
+        "concurrency_key": own_key(record),
         "source": record.source,
         "instance": record.instance,
     }
@@ -131,7 +138,8 @@ def _tags(text: str | None) -> dict[str, str] | list[str]:
     return [str(tag) for tag in value] if isinstance(value, list) else {}
 
 
-def _arguments(text: str) -> object:
+def present_arguments(text: str) -> object:
+    """Stored arguments, shortened."""
     value = parse(text)
     if isinstance(value, str):
         return value  # not what was stored by taskflow, or too much of it

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, ClassVar
 
 from fastapi.encoders import jsonable_encoder
 from fastapi.exceptions import RequestValidationError
@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Match
 from starlette.types import Scope
 
+from taskflow.admin.outgoing import Outgoing
 from taskflow.errors import NotStartedError, StoreUnavailableError
 
 HEADERS = {
@@ -28,7 +29,15 @@ class AdminRoute(APIRoute):
     """A route with the headers of the admin, on errors too.
 
     Its errors are always ``{"detail": ...}``, whatever handlers the app has for its own routes.
+    Whatever it answers goes through ``outgoing``, so that no route can forget to hide secrets.
     """
+
+    outgoing: ClassVar[Outgoing | None] = None
+
+    @classmethod
+    def through(cls, outgoing: Outgoing) -> type[AdminRoute]:
+        """The class of the routes of one admin."""
+        return type(cls.__name__, (cls,), {"outgoing": outgoing})
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         handle = super().get_route_handler()
@@ -38,19 +47,26 @@ class AdminRoute(APIRoute):
                 response = await handle(request)
             except HTTPException as error:
                 error.headers = {**HEADERS, **(error.headers or {})}
+                error.detail = self._hide(error.detail)
                 raise
             except RequestValidationError as error:
-                raise HTTPException(422, jsonable_encoder(error.errors()), HEADERS) from error
+                problems = self._hide(jsonable_encoder(error.errors()))
+                raise HTTPException(422, problems, HEADERS) from error
             except StoreUnavailableError as error:
-                detail = f"the store does not answer now: {error}"
+                detail = self._hide(f"the store does not answer now: {error}")
                 raise HTTPException(503, detail, {**HEADERS, **LATER}) from error
             except NotStartedError as error:
                 raise HTTPException(503, "no tasks run here now", {**HEADERS, **LATER}) from error
             for name, value in HEADERS.items():
                 response.headers.setdefault(name, value)
+            if self.outgoing is not None:
+                self.outgoing.clean(response)
             return response
 
         return answer
+
+    def _hide(self, detail: Any) -> Any:
+        return detail if self.outgoing is None else self.outgoing.hide(detail)
 
 
 class AdminRouter(APIRouter):

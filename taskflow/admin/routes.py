@@ -5,23 +5,27 @@ Rule: fixed names are declared before ``{task_id}``, so that they win.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, HTTPException, Path, Query, Response
 from pydantic import BeforeValidator
 
 from taskflow.admin.actions import cancel, find, retry
+from taskflow.admin.facts import gather
 from taskflow.admin.figures import Figures
-from taskflow.admin.lanes import present_lane
-from taskflow.admin.models import LaneList, Metrics, Problem, Task, TaskDetail, TaskList
+from taskflow.admin.health_routes import add_health
+from taskflow.admin.lane_routes import add_lanes
+from taskflow.admin.models import Metrics, Problem, Task, TaskDetail, TaskList
+from taskflow.admin.outgoing import Outgoing
+from taskflow.admin.plan_routes import add_plans
 from taskflow.admin.present import present, present_whole
 from taskflow.admin.route import AdminRoute, AdminRouter
-from taskflow.admin.waiting import Place, explain
+from taskflow.admin.schedule_routes import add_schedules
+from taskflow.admin.waiting import explain
 from taskflow.dashboard import add_pages
-from taskflow.engine import Engine
 from taskflow.manager import TaskManager
-from taskflow.record import TaskFilter, TaskRecord
+from taskflow.record import TaskFilter
 from taskflow.states import TaskStatus
 
 DEFAULT_LIMIT = 50
@@ -41,19 +45,38 @@ _REFUSED: dict[int | str, dict[str, Any]] = {
 
 
 def make_router(
-    task_manager: TaskManager, path: str, *, title: str, dependencies: Sequence[Any]
+    task_manager: TaskManager,
+    path: str,
+    *,
+    title: str,
+    dependencies: Sequence[Any],
+    without: Collection[str] = (),
 ) -> APIRouter:
-    """The router of the admin under ``path``, every route behind ``dependencies``."""
+    """The router of the admin under ``path``, every route behind ``dependencies``.
+
+    Those named in ``without`` are left out: they are open, in a router of their own.
+    """
     router = AdminRouter(
-        prefix=path, tags=["tasks"], dependencies=list(dependencies), route_class=AdminRoute
+        prefix=path,
+        tags=["tasks"],
+        dependencies=list(dependencies),
+        route_class=AdminRoute.through(Outgoing(task_manager)),
     )
-    # Two admins in one app need operation ids of their own.
-    scope = path.strip("/").replace("/", "_").replace("-", "_")
+    scope = scope_of(path)
     figures_of = _per_engine(task_manager)
     _add_overview(router, scope, task_manager, figures_of)
+    add_lanes(router, scope, figures_of)
+    add_schedules(router, scope, task_manager)
+    add_plans(router, scope, task_manager)
+    add_health(router, scope, task_manager, without=without)
     add_pages(router, title=title)
     _add_task(router, scope, task_manager)
     return router
+
+
+def scope_of(path: str) -> str:
+    """What operation ids begin with: two admins in one app need ids of their own."""
+    return path.strip("/").replace("/", "_").replace("-", "_")
 
 
 def _per_engine(task_manager: TaskManager) -> Callable[[], Figures]:
@@ -106,15 +129,6 @@ def _add_overview(
         """Figures over all tasks; a second old at most, or more where there are very many."""
         return await figures_of().metrics()
 
-    @router.get("/lanes", operation_id=f"{scope}_lanes")
-    async def lanes() -> LaneList:
-        """The lanes of this instance, now; their backlog is at most a second old."""
-        figures = figures_of()
-        backlog = await figures.backlog.get()
-        return LaneList(
-            items=[present_lane(lane, backlog) for lane in figures.engine.lanes.values()]
-        )
-
 
 def _add_task(router: APIRouter, scope: str, task_manager: TaskManager) -> None:
     @router.get("/{task_id}", operation_id=f"{scope}_get", responses=_MISSING)
@@ -129,7 +143,7 @@ def _add_task(router: APIRouter, scope: str, task_manager: TaskManager) -> None:
             engine.clock.now(),
             attempts=attempts,
             logs=logs,
-            waiting_for=explain(record, _place_of(engine, record)),
+            waiting_for=explain(record, await gather(engine, record)),
         )
 
     @router.post("/{task_id}/retry", operation_id=f"{scope}_retry", responses=_REFUSED)
@@ -144,23 +158,9 @@ def _add_task(router: APIRouter, scope: str, task_manager: TaskManager) -> None:
         responses={**_REFUSED, 202: {"model": Task, "description": "It still runs, but will end"}},
     )
     async def cancel_task(task_id: TaskId, response: Response) -> Task:
-        """Cancel a task that waits anywhere or runs in this instance."""
+        """Cancel a task that waits or runs anywhere; another instance hears of it by the store."""
         engine = task_manager.engine
         record, ended = await cancel(engine, task_id)
         if not ended:
             response.status_code = 202
         return present(record, engine.clock.now())
-
-
-def _place_of(engine: Engine, record: TaskRecord) -> Place | None:
-    lane = engine.lanes.get(record.lane)
-    if lane is None:
-        return None
-    return Place(
-        known=engine.registry.find(record.task_id, record.func_name) is not None,
-        instance=engine.instance,
-        limit=lane.limit,
-        running=lane.running,
-        waiting=lane.waiting,
-        paused=lane.paused,
-    )

@@ -87,6 +87,9 @@ const ago = (iso) => `${rough(since(iso))} ago`;
 const count = (n, one, many = `${one}s`) => `${number.format(n)} ${n === 1 ? one : many}`;
 const short = (name) => name.slice(name.lastIndexOf(":") + 1);
 
+// Why a lane starts nothing now, or nothing.
+const stopped = (lane) => lane.refusing ? `takes no work: ${lane.refusing}` : lane.brakes.length ? `is ${lane.brakes.join(" and ")}` : "";
+
 function sentence(metrics, lanes) {
   const c = metrics.counts;
   if (!metrics.store.ok) return [h("span", { class: "bad" }, `The store cannot be written: ${metrics.store.trouble}`)];
@@ -94,8 +97,8 @@ function sentence(metrics, lanes) {
   const said = [];
   for (const lane of lanes) {
     const waits = lane.waiting + lane.backlog;
-    if (lane.stuck) said.push(`${count(lane.stuck, "thread")} of the ${lane.name} lane ${lane.stuck === 1 ? "is" : "are"} stuck. `);
-    if (lane.paused) said.push(`The ${lane.name} lane starts nothing now; ${count(waits, "task")} ${waits === 1 ? "waits" : "wait"}. `);
+    if (lane.stuck && !lane.refusing) said.push(`${count(lane.stuck, "thread")} of the ${lane.name} lane ${lane.stuck === 1 ? "is" : "are"} stuck. `);
+    if (stopped(lane)) said.push(`The ${lane.name} lane ${stopped(lane)}; ${count(waits, "task")} ${waits === 1 ? "waits" : "wait"}. `);
     else if (lane.running >= lane.limit && waits > 0) {
       said.push(`The ${lane.name} lane is full: ${count(waits, "task")} ${waits === 1 ? "waits" : "wait"}. `);
     }
@@ -120,7 +123,7 @@ function laneCard(lane) {
   const kind = lane.kind === "event loop" ? lane.kind : `${number.format(lane.limit)} ${lane.kind}`;
   const waits = lane.waiting + lane.backlog;
   let line = "Nothing waits.";
-  if (lane.paused) line = "Starts nothing at the moment.";
+  if (stopped(lane)) line = `It ${stopped(lane)}.`;
   else if (waits) line = `${count(waits, "task")} ${waits === 1 ? "waits" : "wait"} for ${PLACES[lane.kind]}.`;
   const facts = [["waiting", number.format(lane.waiting)], ["on disk", number.format(lane.backlog)], ["room", number.format(lane.room)]];
   if (lane.stuck !== null) facts.push(["stuck", number.format(lane.stuck)]);
@@ -374,9 +377,10 @@ async function refresh() {
   ]);
   if (mine !== turn) return;
   busy = metrics.counts.running > 0;
-  part("sentence", [metrics.counts, metrics.store, lanes.items.map((lane) => [lane.waiting, lane.backlog, lane.running, lane.stuck])],
+  part("sentence", [metrics.counts, metrics.store, lanes.items.map((lane) => [lane.waiting, lane.backlog, lane.running, lane.stuck, stopped(lane)])],
     () => sentence(metrics, lanes.items));
-  part("lanes", lanes.items, (items) => items.map(laneCard));
+  part("lanes", lanes.items.map((lane) => [lane.limit, lane.running, lane.waiting, lane.backlog, lane.room, lane.stuck, lane.workers?.length, stopped(lane)]),
+    () => lanes.items.map(laneCard));
   part("chips", [metrics.counts, here.status], () => chips(metrics.counts, here.status));
   put($("about"), here.status || here.q ? "" : `${count(metrics.throughput_per_minute, "task")} a minute`);
   if (here.task) {

@@ -65,8 +65,14 @@ class Server:
             "PYTHONPATH": str(Path(__file__).parents[2]),
             "TASKFLOW_DB": str(self.database),
             "APP_FOLDER": str(folder),
+            # Each imports the whole app, and so does the spare one; hardly any test needs two.
+            "TASKFLOW_CPU_WORKERS": "1",
             **{f"TASKFLOW_{name.upper()}": str(value) for name, value in settings.items()},
         }
+        #: Each request has a connection of its own: the server comes and goes, and has workers.
+        self.http = httpx.Client(
+            base_url=self.url, timeout=PATIENCE, headers={"Connection": "close"}, trust_env=False
+        )
         self._process: subprocess.Popen[bytes] | None = None
         self._family: set[psutil.Process] = set()
 
@@ -86,6 +92,7 @@ class Server:
         for member in family:
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
+        self.http.close()
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
@@ -106,7 +113,7 @@ class Server:
         def answers() -> bool:
             assert self.is_running, self.log.read_text()
             with contextlib.suppress(httpx.HTTPError):
-                return httpx.get(f"{self.url}/ping").status_code == 200
+                return self.http.get("/ping").status_code == 200
             return False
 
         until(answers, f"the server answers; it says: {self.log}")
@@ -143,7 +150,7 @@ class Server:
     # -- use -------------------------------------------------------------------------------
 
     def add(self, *lanes: str, **wanted: Any) -> list[str]:
-        response = httpx.post(f"{self.url}/add", json={"lanes": lanes, **wanted}, timeout=PATIENCE)
+        response = self.http.post("/add", json={"lanes": lanes, **wanted})
         assert response.status_code == 200, response.text
         ids: list[str] = response.json()
         return ids

@@ -22,7 +22,6 @@ WALL_CLOCK = {
 STOPWATCH = {"time.monotonic", "time.monotonic_ns", "time.perf_counter", "time.perf_counter_ns"}
 #: Modules of taskflow that read the clock themselves, each with its reason.
 READS_THE_CLOCK = {
-    "taskflow/child.py": "runs in a worker process, where nothing can be injected",
     "taskflow/clock.py": "is the clock",
 }
 RANDOM = {"os.urandom", "random", "secrets", "uuid.uuid1", "uuid.uuid4"}

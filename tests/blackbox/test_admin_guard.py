@@ -13,6 +13,7 @@ import httpx
 import pytest
 from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.routing import APIRoute
+from fastapi.testclient import TestClient
 
 from taskflow import TaskAdmin, TaskManager
 
@@ -45,9 +46,20 @@ def every_route(admin: TaskAdmin) -> Iterator[tuple[str, str]]:
     """Method and path of each route, with something in place of the parameters."""
     for route in admin.router.routes:
         assert isinstance(route, APIRoute), "only these take the dependencies of the router"
-        path = route.path.replace("{name}", "app.js").replace("{task_id}", "some-id")
+        path = route.path.replace("assets/{name}", "assets/app.js").replace("{task_id}", "some-id")
+        path = path.replace("lanes/{name}", "lanes/cpu").replace("{run_key:path}", "some/key")
+        path = path.replace("schedules/{name:path}", "schedules/some/schedule")
+        path = path.replace("{name:path}", "some/queue")
+        assert "{" not in path
         for method in sorted(route.methods or ()):
             yield method, path
+
+
+def takes_body(method: str, path: str) -> bool:
+    """Whether a request without one is no wish at all."""
+    return method == "PATCH" or (
+        method == "POST" and path.endswith(("/schedules", "/schedules/preview"))
+    )
 
 
 def test_the_walk_over_the_routes_finds_the_page_its_assets_and_the_api(db_path: Path) -> None:
@@ -58,6 +70,20 @@ def test_the_walk_over_the_routes_finds_the_page_its_assets_and_the_api(db_path:
         ("GET", "/tasks/"),
         ("GET", "/tasks/metrics"),
         ("GET", "/tasks/lanes"),
+        ("PATCH", "/tasks/lanes/cpu"),
+        ("GET", "/tasks/queues"),
+        ("PATCH", "/tasks/queues/some/queue"),
+        ("GET", "/tasks/schedules"),
+        ("POST", "/tasks/schedules"),
+        ("POST", "/tasks/schedules/preview"),
+        ("GET", "/tasks/schedules/some/schedule"),
+        ("PATCH", "/tasks/schedules/some/schedule"),
+        ("DELETE", "/tasks/schedules/some/schedule"),
+        ("POST", "/tasks/schedules/some/schedule/run"),
+        ("POST", "/tasks/schedules/some/schedule/pause"),
+        ("POST", "/tasks/schedules/some/schedule/resume"),
+        ("GET", "/tasks/scheduled"),
+        ("DELETE", "/tasks/scheduled/some/key"),
         ("GET", "/tasks/some-id"),
         ("POST", "/tasks/some-id/retry"),
         ("POST", "/tasks/some-id/cancel"),
@@ -78,6 +104,12 @@ async def test_without_auth_every_route_is_open_on_this_machine(db_path: Path) -
     for (method, path), answer in answers.items():
         if "some-id" in path:
             assert answer.json()["detail"].startswith("there is no task"), (method, path)
+        elif takes_body(method, path):
+            assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body"])
+        elif "some/schedule" in path:
+            assert answer.json()["detail"].startswith("there is no schedule"), (method, path)
+        elif "some/key" in path:
+            assert answer.json()["detail"].startswith("no plan waits"), (method, path)
         else:
             assert answer.status_code in {200, 308}, (method, path)
 
@@ -111,6 +143,20 @@ async def test_without_auth_every_route_is_missing_for_strangers(
             answer = await http.request(method, path, headers=headers)
 
             assert (answer.status_code, answer.json()) == (404, {"detail": "Not Found"}), path
+
+
+async def test_whoever_is_kept_out_hears_nothing_about_the_body_that_he_sends(
+    db_path: Path,
+) -> None:
+    broken = {"content": b"{", "headers": {"Content-Type": "application/json"}}
+
+    for auth, status in ((None, 404), (PAIR, 401)):
+        admin = make(db_path, auth=auth)
+        async with served(admin, client=("10.1.2.3", 1)) as http:
+            for method, path in every_route(admin):
+                answer = await http.request(method, path, **broken)  # type: ignore[arg-type]  # two of many
+
+                assert answer.status_code == status, (method, path)
 
 
 async def test_in_production_without_auth_nobody_is_let_in_and_the_log_says_so(
@@ -159,8 +205,9 @@ async def test_with_pairs_every_route_asks_for_one_of_them(db_path: Path) -> Non
                 assert answer.headers["www-authenticate"].startswith("Basic realm=")
             answer = await http.request(method, path, auth=httpx.BasicAuth(*PAIR))
 
-            assert answer.status_code in {200, 308, 404}
-            assert answer.status_code != 404 or "some-id" in path
+            assert answer.status_code in {200, 308, 404, 422}
+            assert answer.status_code != 404 or "/some" in path
+            assert answer.status_code != 422 or takes_body(method, path)
 
 
 async def test_the_schema_says_that_user_and_password_are_needed(db_path: Path) -> None:
@@ -171,6 +218,14 @@ async def test_the_schema_says_that_user_and_password_are_needed(db_path: Path) 
         "taskflow": {"type": "http", "scheme": "basic"}
     }
     assert schema["paths"]["/tasks/metrics"]["get"]["security"] == [{"taskflow": []}]
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """One app for all who are not let in."""
+    admin = make(tmp_path_factory.mktemp("guarded") / "tasks.db", auth=PAIR)
+    with TestClient(admin.app, "http://localhost:8000", client=LOOPBACK) as http:
+        yield http
 
 
 @pytest.mark.parametrize(
@@ -184,11 +239,10 @@ async def test_the_schema_says_that_user_and_password_are_needed(db_path: Path) 
         "Basic " + base64.b64encode(":".join(PAIR).encode()).decode() + "AAAA",
     ],
 )
-async def test_a_header_that_is_no_pair_is_refused_like_a_wrong_one(
-    db_path: Path, header: str
+def test_a_header_that_is_no_pair_is_refused_like_a_wrong_one(
+    guarded: TestClient, header: str
 ) -> None:
-    async with served(make(db_path, auth=PAIR)) as http:
-        assert (await http.get("/tasks", headers={"Authorization": header})).status_code == 401
+    assert guarded.get("/tasks", headers={"Authorization": header}).status_code == 401
 
 
 async def test_a_dependency_decides_for_every_route_and_its_refusal_is_passed_on(

@@ -1,9 +1,14 @@
-"""The benchmarks: each runs once in its smallest form, so that none of them can rot."""
+"""The benchmarks: each runs once in its smallest form, so that none of them can rot.
+
+Those that take long are left to `make bench-tiny`.
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -21,7 +26,28 @@ def in_a_directory_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.fixture
+def short_load(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the real ``wrk``, which knows no time below a second, be interrupted after 0.2 s."""
+    found, timeout = shutil.which("wrk"), shutil.which("timeout")
+    if found is None or timeout is None:
+        return
+    folder = tmp_path_factory.mktemp("bin")
+    program = folder / "wrk"
+    program.write_text(f'#!/bin/sh\nexec {timeout} --preserve-status -s INT 0.2 {found} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
+
+
+#: Benchmarks that start many processes.
+COSTLY = {"idle", "ping_under_load", "schedules", "timeouts", "recovery", "route", "memory"}
+
+
+@pytest.mark.usefixtures("short_load")
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] if n in COSTLY else []) for n in names()],
+)
 def test_a_benchmark_does_all_its_work_and_cleans_up(name: str, tmp_path: Path) -> None:
     benchmark = load(name)
 

@@ -8,7 +8,7 @@ from tests.chaos.driver import run
 
 
 async def test_five_kills_under_load_lose_nothing(tmp_path: Path) -> None:
-    books = await run(kills=5, seed=20261122, folder=tmp_path)
+    books = await run(kills=5, seed=20261122, folder=tmp_path, patience=5.0)
 
     assert books.kills == 5
     assert len(books.acknowledged) > 100

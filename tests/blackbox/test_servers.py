@@ -13,7 +13,7 @@ import httpx
 import psutil
 import pytest
 
-from tests.apps.server import PATIENCE, Server, is_alive, until
+from tests.apps.server import Server, is_alive, until
 
 ALL_LANES = ("async", "io", "cpu")
 
@@ -89,7 +89,7 @@ def test_after_two_interrupts_the_server_exits_soon_and_the_next_start_recovers(
 
 def _ask_and_forget(server: Server, think: float) -> None:
     try:
-        httpx.post(f"{server.url}/add", json={"lanes": [], "think": think}, timeout=PATIENCE)
+        server.http.post("/add", json={"lanes": [], "think": think})
     except httpx.HTTPError:
         return  # the server went away, as it should
 
@@ -135,7 +135,7 @@ def both_pids(server: Server) -> set[int]:
     pids: set[int] = set()
 
     def ask() -> bool:
-        pids.add(httpx.get(f"{server.url}/ping").json())
+        pids.add(server.http.get("/ping").json())
         return len(pids) == 2
 
     until(ask, "two workers answer")
@@ -146,7 +146,7 @@ def both_pids(server: Server) -> set[int]:
 def test_two_workers_share_the_tasks_and_stop_in_time_without_orphans(
     tmp_path: Path, how: dict[str, Any]
 ) -> None:
-    with Server(tmp_path, shutdown_grace=1, cpu_workers=1, **how) as server:
+    with Server(tmp_path, shutdown_grace=1, **how) as server:
         both_pids(server)
 
         ids = [task_id for _ in range(20) for task_id in server.add(*ALL_LANES)]
@@ -165,7 +165,7 @@ def test_two_workers_share_the_tasks_and_stop_in_time_without_orphans(
 
 
 def test_the_tasks_of_a_killed_worker_go_on_under_gunicorn(tmp_path: Path) -> None:
-    with Server(tmp_path, length=60, shutdown_grace=1, cpu_workers=2, **GUNICORN) as server:
+    with Server(tmp_path, length=60, shutdown_grace=1, **GUNICORN) as server:
         pids = both_pids(server)
         ids = server.add(*ALL_LANES)
         server.wait_until_started(ids)
@@ -189,7 +189,7 @@ def test_a_killed_server_is_taken_over_by_a_sibling_on_the_same_file(tmp_path: P
     # Nobody starts the killed one again: only its sibling can do it.
     with (
         Server(tmp_path, shutdown_grace=1) as sibling,
-        Server(tmp_path, length=60, cpu_workers=2) as server,
+        Server(tmp_path, length=60) as server,
     ):
         ids = server.add(*ALL_LANES)
         server.wait_until_started(ids)
@@ -224,7 +224,7 @@ def test_a_changed_file_reloads_the_app_while_tasks_run_and_none_is_lost(tmp_pat
     with Server(
         tmp_path, app="reloaded_app:app", flags=flags, length=60, shutdown_grace=0.5
     ) as server:
-        before = httpx.get(f"{server.url}/ping").json()
+        before = server.http.get("/ping").json()
         ids = server.add(*ALL_LANES)
         server.wait_until_started(ids)
 
@@ -243,7 +243,7 @@ def test_a_changed_file_reloads_the_app_while_tasks_run_and_none_is_lost(tmp_pat
 
 def _pid(server: Server) -> int | None:
     try:
-        pid: int = httpx.get(f"{server.url}/ping").json()
+        pid: int = server.http.get("/ping").json()
     except httpx.HTTPError:
         return None
     return pid

@@ -149,7 +149,7 @@ def add_a_killer(server: Server) -> None:
     """Add a task that kills its process, which may or may not get to answer."""
     for _ in range(500):
         try:
-            httpx.post(f"{server.url}/add", json={"lanes": ["once"]}, timeout=10)
+            server.http.post("/add", json={"lanes": ["once"]}, timeout=10)
         except httpx.ConnectError:
             time.sleep(0.01)  # it is being replaced
         except httpx.HTTPError:

@@ -72,6 +72,7 @@ class Clients:
         return Counter(code for _, code, _ in self.answers)
 
 
+@pytest.mark.alone  # how soon requests are answered meanwhile is the point
 async def test_a_database_that_is_locked_for_ten_seconds_costs_refusals_and_nothing_else(
     tmp_path: Path,
 ) -> None:
@@ -276,10 +277,10 @@ def test_a_full_disk_is_answered_with_503_and_heals_when_there_is_space_again(
         Server(tmp_path, database=disk / "tasks.db", enqueue_timeout=1) as server,
     ):
         acknowledged: list[str] = []
-        pid = httpx.get(f"{server.url}/ping").json()
+        pid = server.http.get("/ping").json()
 
         def add() -> int:
-            answer = httpx.post(f"{server.url}/add", json={"lanes": ["async"] * 50}, timeout=30)
+            answer = server.http.post("/add", json={"lanes": ["async"] * 50})
             if answer.status_code == 200:
                 acknowledged.extend(answer.json())
             return answer.status_code
@@ -288,7 +289,7 @@ def test_a_full_disk_is_answered_with_503_and_heals_when_there_is_space_again(
         ballast = fill(disk)
         until(lambda: add() == 503, "the disk is full")
         codes = {add() for _ in range(5)}
-        alive = httpx.get(f"{server.url}/ping").json()
+        alive = server.http.get("/ping").json()
         ballast.unlink()
         healed = until(lambda: add() == 200, "it heals by itself")
         server.wait_until_done(acknowledged)

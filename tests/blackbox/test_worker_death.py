@@ -1,6 +1,6 @@
 """Worker processes die with their program, and never take more than their own call along.
 
-``LANE_KILLS`` (default 20) says how many workers are killed one after another.
+``LANE_KILLS`` (default 10) says how many workers are killed one after another.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from tests.contract import lane_functions as work
 from tests.contract.lane_bench import Bench, Told, until
 
 ROOT = Path(__file__).parents[2]
-KILLS = int(os.environ.get("LANE_KILLS", "20"))
+KILLS = int(os.environ.get("LANE_KILLS", "10"))
 PATIENCE = 30.0
 
 PROGRAM = """

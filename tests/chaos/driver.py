@@ -24,6 +24,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+#: Seconds that worker processes have to follow their parent.
+PATIENCE = 0.2
 CLIENTS = 8
 SLOTS = {"TASKFLOW_ASYNC_LIMIT": 8, "TASKFLOW_IO_WORKERS": 4, "TASKFLOW_CPU_WORKERS": 2}
 LEGAL = {"scheduled", "pending", "running", "retrying", "success", "failed", "cancelled"}
@@ -41,7 +43,7 @@ class Books:
     unfinished: dict[str, str] = field(default_factory=dict)
     #: Executions beyond the first.
     repeated: int = 0
-    #: Worker processes that were still alive 0.2 s after their parent was killed.
+    #: Worker processes that outlived their parent, by more than `PATIENCE` or what was given.
     orphans: int = 0
     #: Seconds from the start of the process to the first task that was left over and then ran.
     recoveries: list[float] = field(default_factory=list)
@@ -91,14 +93,14 @@ class App:
             stderr=subprocess.STDOUT,
         )
 
-    def kill(self) -> int:
-        """SIGKILL; how many of its worker processes outlive it by more than 0.2 s."""
+    def kill(self, patience: float) -> int:
+        """SIGKILL; how many of its worker processes outlive it by more than so many seconds."""
         assert self.process is not None
         children = psutil.Process(self.process.pid).children(recursive=True)
         workers = [child for child in children if "resource_tracker" not in _command(child)]
         self.process.kill()
         self.process.wait()
-        until = time.monotonic() + 0.2
+        until = time.monotonic() + patience
         while (alive := sum(map(_is_alive, workers))) and time.monotonic() < until:
             time.sleep(0.005)
         return alive
@@ -170,7 +172,7 @@ async def recovery(app: App, waiting: set[str], began: float) -> float | None:
     return None
 
 
-async def torment(app: App, books: Books, kills: int, draw: random.Random) -> None:
+async def torment(app: App, books: Books, kills: int, draw: random.Random, patience: float) -> None:
     """Load, and kills at random moments."""
     app.start()
     await wait_until_up(app)
@@ -181,7 +183,7 @@ async def torment(app: App, books: Books, kills: int, draw: random.Random) -> No
     ]
     for _ in range(kills):
         await asyncio.sleep(draw.uniform(0.3, 2.0))
-        books.orphans += await asyncio.to_thread(app.kill)
+        books.orphans += await asyncio.to_thread(app.kill, patience)
         books.kills += 1
         waiting = left_over(app)
         began = time.monotonic()
@@ -221,12 +223,15 @@ def audit(app: App, books: Books) -> None:
     books.repeated = sum(count - 1 for count in executed.values())
 
 
-async def run(kills: int, seed: int, folder: Path) -> Books:
-    """Kill an app ``kills`` times under load and audit what is left."""
+async def run(kills: int, seed: int, folder: Path, patience: float = PATIENCE) -> Books:
+    """Kill an app ``kills`` times under load and audit what is left.
+
+    Workers have ``patience`` seconds to follow it: on a busy machine even that takes a while.
+    """
     books = Books()
     app = App(folder)
     try:
-        await torment(app, books, kills, random.Random(seed))
+        await torment(app, books, kills, random.Random(seed), patience)
         await until_quiet(app, 60)
     finally:
         await asyncio.to_thread(app.stop)

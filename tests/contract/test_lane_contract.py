@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import functools
+import random
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -304,6 +305,120 @@ async def test_a_paused_lane_starts_nothing_until_it_is_resumed(bench: Bench) ->
     assert (lane.running, lane.waiting, lane.paused) == (0, 1, True)
     lane.resume()
     assert await call.outcome() == Returned(1)
+
+
+async def test_a_lane_starts_nothing_until_every_brake_is_released(bench: Bench) -> None:
+    lane = await bench.lane()
+    call = bench.call(work.add, 1)
+
+    lane.pause()
+    lane.brake("short of memory")
+    lane.brake("short of memory")
+    lane.submit(call)
+
+    assert list(lane.brakes) == ["paused", "short of memory"]
+    lane.resume()
+    lane.release_brake("never heard of")
+    assert (lane.running, lane.waiting, lane.brakes) == (0, 1, ("short of memory",))
+    lane.release_brake("short of memory")
+    assert await call.outcome() == Returned(1)
+    assert not lane.paused
+
+
+async def test_a_full_lane_says_what_it_waits_for(bench: Bench) -> None:
+    lane = await bench.lane(limit=1, room=0)
+    lane.brake("short of memory")
+    lane.submit(bench.call(work.add, 1))
+
+    with pytest.raises(LaneFullError, match="1 waiting; it is short of memory"):
+        lane.submit(bench.call(work.add, 1))
+
+
+async def test_who_waits_can_be_seen_and_the_last_of_the_lowest_be_taken_back(
+    bench: Bench,
+) -> None:
+    lane = await bench.lane()
+    assert (lane.lowest_waiting, lane.heads(), lane.take_back(9)) == (None, [], None)
+    lane.pause()
+    calls = [bench.call(work.add, 1, priority=priority) for priority in (0, 5, 0, 5, 0)]
+    for call in calls:
+        lane.submit(call)
+
+    assert lane.lowest_waiting == 0
+    assert lane.heads() == [calls[1], calls[0]]
+    assert lane.take_back(below=0) is None
+    assert [lane.take_back(below=5) for _ in range(4)] == [calls[4], calls[2], calls[0], None]
+    assert (lane.waiting, lane.lowest_waiting) == (2, 5)
+    lane.resume()
+    assert [await calls[1].outcome(), await calls[3].outcome()] == [Returned(1)] * 2
+    assert not any(calls[number].outcomes or calls[number].cancelled for number in (0, 2, 4))
+
+
+async def test_a_call_that_is_withdrawn_from_the_room_is_told_nothing(bench: Bench) -> None:
+    lane = await bench.lane(limit=1)
+    holder = await bench.hold(lane, "first")
+    waiting = [bench.call(work.add, number) for number in range(2)]
+    for call in waiting:
+        lane.submit(call)
+
+    assert lane.withdraw(waiting[0])
+    assert not lane.withdraw(waiting[0])
+    assert not lane.withdraw(holder)
+
+    bench.open("first")
+    assert await waiting[1].outcome() == Returned(1)
+    assert await holder.outcome() == Returned("first")
+    assert not waiting[0].outcomes
+    assert not waiting[0].cancelled
+
+
+async def test_any_change_while_the_lane_works_keeps_the_limit_and_loses_nothing(
+    bench: Bench,
+) -> None:
+    lane = await bench.lane(limit=3, room=10_000)
+    draw = random.Random(bench.kind)
+    too_many: list[tuple[int, int]] = []
+
+    class Counted(Told):
+        def on_start(self) -> None:
+            if lane.running > lane.limit or lane.brakes:
+                too_many.append((lane.running, lane.limit))
+            super().on_start()
+
+    def change() -> None:
+        kind = draw.choice(["resize", "pause", "resume", "brake", "release", "cancel"])
+        if kind == "resize":
+            lane.resize(draw.randint(1, 4))
+        elif kind == "cancel" and lane.heads():
+            assert lane.cancel(draw.choice(lane.heads()))
+        elif kind in {"pause", "resume"}:
+            getattr(lane, kind)()
+        elif kind == "brake":
+            lane.brake(draw.choice("ab"))
+        else:
+            lane.release_brake(draw.choice("ab"))
+
+    def more() -> list[Counted]:
+        calls = []
+        for _ in range(3):
+            made = bench.call(work.add, 1, priority=draw.randint(0, 2))
+            calls.append(Counted(made.function, *made.args, priority=made.priority))
+            lane.submit(calls[-1])
+        return calls
+
+    calls = []
+    for _ in range(200):
+        calls += more()
+        change()
+        await asyncio.sleep(draw.choice([0, 0.001]))
+    for reason in lane.brakes:
+        lane.release_brake(reason)
+
+    outcomes = [await call.outcome() for call in calls]
+    assert set(outcomes) == {Returned(1), Cancelled("before it started")}
+    assert outcomes.count(Returned(1)) > 500
+    assert not too_many
+    assert (lane.running, lane.waiting) == (0, 0)
 
 
 # -- ending early ----------------------------------------------------------------------------------

@@ -1,21 +1,14 @@
-"""What every store promises, whatever it is made of.
-
-A store takes part by a class like `SQLiteBackend` in `BACKENDS`; nothing else here knows it.
-"""
+"""What every store promises, whatever it is made of: commits, time, death, people, reading."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
-from pathlib import Path
-from typing import Protocol
 
 import pytest
 
 from taskflow.errors import StoreUnavailableError
 from taskflow.record import (
-    AttemptRecord,
     Batch,
     Committed,
     LogLine,
@@ -24,110 +17,24 @@ from taskflow.record import (
     insert_row,
     update_row,
 )
-from taskflow.states import TaskStatus
+from taskflow.states import FINAL, UNDONE, TaskStatus
 from taskflow.stores.base import Store, TakenOver, Window
-from taskflow.stores.sqlite.store import SQLiteStore
-
-NOW = 1_700_000_000.0
-NAME = "app:send"
-NAMES = frozenset({NAME})
-FINAL = [TaskStatus.SUCCESS, TaskStatus.FAILED, TaskStatus.CANCELLED, TaskStatus.INTERRUPTED]
-UNDONE = FINAL[1:]
-
-
-class Backend(Protocol):
-    """One shared place, and stores on it."""
-
-    def store(self) -> Store:
-        """Another store on the same place, not open yet."""
-
-    def die(self, store: Store) -> None:
-        """From now on ``store`` is dead for the others, while it still believes it lives."""
-
-
-class SQLiteBackend:
-    def __init__(self, path: Path) -> None:
-        self._path = path / "tasks.db"
-
-    def store(self) -> Store:
-        return SQLiteStore(self._path)
-
-    def die(self, store: Store) -> None:
-        assert isinstance(store, SQLiteStore)
-        assert store._liveness is not None
-        # Drops the lock without a word, as the kernel does when a process ends.
-        store._liveness.forked()
-
-
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"sqlite": SQLiteBackend}
-
-
-class Place:
-    """Opens stores on one backend, and closes what a test left open."""
-
-    def __init__(self, backend: Backend) -> None:
-        self.backend = backend
-        self._opened: list[Store] = []
-
-    async def open(self, instance: str) -> Store:
-        store = self.backend.store()
-        self._opened.append(store)
-        await store.open(instance, NOW)
-        return store
-
-    async def close(self) -> None:
-        for store in self._opened:
-            await store.close()
-
-
-@pytest.fixture(params=list(BACKENDS))
-async def place(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Place]:
-    place = Place(BACKENDS[request.param](tmp_path))
-    yield place
-    await place.close()
-
-
-@pytest.fixture
-async def store(place: Place) -> Store:
-    """The store of instance ``me``."""
-    return await place.open("me")
-
-
-def task(number: int = 1, **values: object) -> TaskRecord:
-    record = TaskRecord(f"0190-{number:08d}", NAME, "async", NOW + number)
-    for name, value in values.items():
-        setattr(record, name, value)
-    return record
-
-
-def running(number: int = 1, owner: str = "me", **values: object) -> TaskRecord:
-    return task(
-        number, status=TaskStatus.RUNNING, owner=owner, instance=owner, attempt=1,
-        started_at=NOW + 5, **values,
-    )  # fmt: skip
-
-
-async def put(store: Store, *records: TaskRecord) -> Committed:
-    return await store.commit(Batch(inserts=[insert_row(record) for record in records]))
-
-
-async def put_keyed(store: Store, *records: TaskRecord) -> Committed:
-    return await store.commit(Batch(keyed=[insert_row(record) for record in records]))
-
-
-async def update(store: Store, *records: TaskRecord) -> Committed:
-    return await store.commit(Batch(updates=[update_row(record) for record in records]))
-
-
-async def stored(store: Store, task_id: str) -> TaskRecord:
-    record = await store.get(task_id)
-    assert record is not None
-    return record
-
-
-def ids(records: list[TaskRecord]) -> list[str]:
-    return [record.task_id for record in records]
-
+from tests.contract.store_bench import (
+    NAME,
+    NOW,
+    Place,
+    attempt,
+    ids,
+    put,
+    put_keyed,
+    running,
+    stored,
+    survivor_of,
+    take,
+    task,
+    update,
+    waiting,
+)
 
 # -- commit -------------------------------------------------------------------------------------
 
@@ -135,9 +42,10 @@ def ids(records: list[TaskRecord]) -> list[str]:
 async def test_every_field_comes_back_as_it_was_committed(store: Store) -> None:
     full = TaskRecord(
         "id-1", "app:send", "io", 1.5, TaskStatus.RETRYING, '{"args":[1]}', "mail", -7, 2.25,
-        3.125, 4.0625, 3, 9, 2, 12.5, at_most_once=True, idempotency_key="k", tags='{"a":"b"}',
-        source="schedule", instance="i", owner="me", lease=4, error="e", stacktrace="s",
-        result="null", result_error="re", progress='{"done":1}',
+        3.125, 4.0625, 3, 9, 2, 12.5, at_most_once=True, idempotency_key="k", concurrency_key="c",
+        key_limit=7, tags='{"a":"b"}', source="schedule", instance="i",
+        owner="me", lease=4, error="e", stacktrace="s", result="null", result_error="re",
+        progress='{"done":1}',
     )  # fmt: skip
     plain = task(2)
 
@@ -160,7 +68,7 @@ async def test_a_batch_of_any_size_is_written_in_its_order(store: Store, count: 
     await put(store, *tasks)
 
     assert sum((await store.counts()).values()) == count
-    claimed = await store.claim("async", count + 1, NAMES, NOW)
+    claimed = await take(store, count + 1)
     assert [(r.task_id, r.attempt, r.tags) for r in claimed] == [
         (r.task_id, r.attempt, r.tags) for r in tasks
     ]
@@ -298,7 +206,7 @@ async def test_a_write_on_a_task_that_is_gone_is_refused(store: Store) -> None:
 # -- idempotency keys ---------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("status", [*set(TaskStatus) - set(UNDONE)])
+@pytest.mark.parametrize("status", sorted(set(TaskStatus) - set(UNDONE)))
 async def test_a_key_that_is_taken_is_reported_and_left_alone(
     store: Store, status: TaskStatus
 ) -> None:
@@ -312,7 +220,7 @@ async def test_a_key_that_is_taken_is_reported_and_left_alone(
     assert await store.get(task(2).task_id) is not None
 
 
-@pytest.mark.parametrize("status", UNDONE)
+@pytest.mark.parametrize("status", sorted(UNDONE))
 async def test_a_key_whose_task_came_to_nothing_starts_anew_and_counts_on(
     store: Store, status: TaskStatus
 ) -> None:
@@ -350,7 +258,7 @@ async def test_a_key_given_twice_in_one_batch_makes_one_task_that_anyone_may_tak
     committed = await put_keyed(store, task(1, owner="me"), task(1, owner="me"))
 
     assert committed.duplicates == {task(1).task_id}
-    assert ids(await store.claim("async", 5, NAMES, NOW)) == [task(1).task_id]
+    assert ids(await take(store, 5)) == [task(1).task_id]
 
 
 # -- claims -------------------------------------------------------------------------------------
@@ -359,8 +267,8 @@ async def test_a_key_given_twice_in_one_batch_makes_one_task_that_anyone_may_tak
 async def test_a_claim_takes_by_priority_and_then_by_arrival(store: Store) -> None:
     await put(store, task(1), task(2, priority=-1), task(3, priority=9), task(4), task(5))
 
-    first = await store.claim("async", 3, NAMES, NOW)
-    rest = await store.claim("async", 3, NAMES, NOW)
+    first = await take(store, 3)
+    rest = await take(store, 3)
 
     assert ids(first) == ids([task(3), task(1), task(4)])
     assert ids(rest) == ids([task(5), task(2)])
@@ -369,7 +277,7 @@ async def test_a_claim_takes_by_priority_and_then_by_arrival(store: Store) -> No
 async def test_what_was_claimed_is_owned_under_a_new_lease(store: Store) -> None:
     await put(store, task(1, lease=4, args="[1]", timeout=2.5, at_most_once=True))
 
-    [claimed] = await store.claim("async", 1, NAMES, NOW)
+    [claimed] = await take(store, 1)
 
     assert (claimed.owner, claimed.lease) == ("me", 5)
     assert (claimed.args, claimed.timeout, claimed.at_most_once) == ("[1]", 2.5, True)
@@ -386,9 +294,9 @@ async def test_a_claim_leaves_other_lanes_states_and_owners_alone(store: Store) 
         task(5, status=TaskStatus.RUNNING),
     )
 
-    assert await store.claim("async", 10, NAMES, NOW) == []
-    assert await store.claim("io", 0, NAMES, NOW) == []
-    assert await store.backlog() == {"io": 1}
+    assert await take(store, 10) == []
+    assert await take(store, 0, lane="io") == []
+    assert await waiting(store) == {("io", "default"): 1}
 
 
 async def test_two_instances_claiming_at_once_get_each_task_once(
@@ -399,7 +307,7 @@ async def test_two_instances_claiming_at_once_get_each_task_once(
 
     async def take_all(one: Store) -> list[str]:
         mine: list[str] = []
-        while got := await one.claim("async", 7, NAMES, NOW):
+        while got := await take(one, 7):
             mine += ids(got)
         return mine
 
@@ -416,11 +324,11 @@ async def test_tasks_of_unknown_functions_are_parked_and_hide_nobody(store: Stor
     strangers = [task(n, func_name="gone:f", priority=5) for n in range(30)]
     await put(store, *strangers, task(50), task(51))
 
-    claimed = await store.claim("async", 2, NAMES, NOW)
+    claimed = await take(store, 2)
 
     assert ids(claimed) == ids([task(50), task(51)])
-    assert await store.claim("async", 2, NAMES, NOW) == []
-    assert await store.backlog() == {}
+    assert await take(store, 2) == []
+    assert await waiting(store) == {("async", "default"): 0}
     shown = await stored(store, strangers[0].task_id)
     assert shown.status is TaskStatus.PENDING
     assert shown.error is not None
@@ -429,12 +337,12 @@ async def test_tasks_of_unknown_functions_are_parked_and_hide_nobody(store: Stor
 
 async def test_parked_tasks_come_back_for_an_instance_that_knows_them(store: Store) -> None:
     await put(store, task(1, func_name="gone:f"), task(2, func_name="gone:g"))
-    await store.claim("async", 5, NAMES, NOW)
+    await take(store, 5)
 
     assert await store.unpark({"gone:f", NAME}) == 1
     assert await store.unpark({"gone:f", NAME}) == 0
 
-    assert ids(await store.claim("async", 5, {"gone:f"}, NOW)) == [task(1).task_id]
+    assert ids(await take(store, 5, names={"gone:f"})) == [task(1).task_id]
     assert (await stored(store, task(1).task_id)).error is None
 
 
@@ -454,7 +362,7 @@ async def test_tasks_become_pending_when_their_time_has_come(store: Store) -> No
     assert await store.promote(10, NOW + 20) == 2
 
     assert await store.next_due() == NOW + 30
-    assert ids(await store.claim("async", 9, NAMES, NOW)) == ids([task(1), task(2)])
+    assert ids(await take(store, 9)) == ids([task(1), task(2)])
 
 
 async def test_promotion_is_bounded_and_takes_the_most_overdue_first(store: Store) -> None:
@@ -462,9 +370,7 @@ async def test_promotion_is_bounded_and_takes_the_most_overdue_first(store: Stor
 
     assert await store.promote(3, NOW) == 3
 
-    assert sorted(ids(await store.claim("async", 9, NAMES, NOW))) == ids(
-        [task(7), task(8), task(9)]
-    )
+    assert sorted(ids(await take(store, 9))) == ids([task(7), task(8), task(9)])
 
 
 async def test_nothing_is_due_where_nothing_waits(store: Store) -> None:
@@ -477,24 +383,13 @@ async def test_nothing_is_due_where_nothing_waits(store: Store) -> None:
 # -- death --------------------------------------------------------------------------------------
 
 
-async def survivor_of(
-    place: Place, *records: TaskRecord, rerun: bool = True, max_crashes: int = 3
-) -> tuple[Store, TakenOver]:
-    """A store that took over from ``dead``, which owned ``records``."""
-    dead = await place.open("dead")
-    await put(dead, *records)
-    place.backend.die(dead)
-    survivor = await place.open("survivor")
-    return survivor, await survivor.take_over(rerun=rerun, max_crashes=max_crashes, now=NOW + 60)
-
-
 async def test_what_a_dead_instance_had_not_started_goes_back(place: Place) -> None:
     survivor, taken = await survivor_of(
         place, task(1, owner="dead"), task(2, owner="dead", lease=3)
     )
 
     assert taken == TakenOver(handed_back=2, interrupted=0, failed=0)
-    claimed = await survivor.claim("async", 5, NAMES, NOW)
+    claimed = await take(survivor, 5)
     assert [(one.task_id, one.lease, one.crashes) for one in claimed] == [
         (task(1).task_id, 2, 0),
         (task(2).task_id, 5, 0),
@@ -547,11 +442,11 @@ async def test_a_task_that_keeps_killing_its_instance_fails(place: Place) -> Non
 
 
 async def test_final_tasks_of_the_dead_stay_what_they_are(place: Place) -> None:
-    ended = [task(n, status=status, owner="dead") for n, status in enumerate(FINAL)]
+    ended = [task(n, status=status, owner="dead") for n, status in enumerate(sorted(FINAL))]
 
     survivor, taken = await survivor_of(place, *ended)
 
-    assert taken == TakenOver(0, 0, 0)
+    assert taken == TakenOver(0, 0, 0, others=len(FINAL))
     for record in ended:
         after = await stored(survivor, record.task_id)
         assert (after.status, after.owner) == (record.status, None)
@@ -564,7 +459,7 @@ async def test_a_late_write_of_an_instance_taken_for_dead_is_refused(place: Plac
     place.backend.die(paused)
     survivor = await place.open("survivor")
     await survivor.take_over(rerun=True, max_crashes=3, now=NOW)
-    await survivor.claim("async", 1, NAMES, NOW)
+    await take(survivor, 1)
     held.status = TaskStatus.SUCCESS
 
     committed = await update(paused, held)
@@ -597,7 +492,7 @@ async def test_two_survivors_at_once_free_each_task_once(place: Place) -> None:
     )
 
     assert sum(one.handed_back for one in taken) == 50
-    for record in await survivors[0].claim("async", 99, NAMES, NOW):
+    for record in await take(survivors[0], 99):
         assert (record.crashes, record.lease) == (1, 2)
         assert len(await survivors[0].attempts(record.task_id)) == 1
 
@@ -633,10 +528,10 @@ async def test_a_waiting_task_that_nobody_owns_can_be_cancelled(
 
     after = await stored(store, task(1).task_id)
     assert (after.status, after.ended_at) == (TaskStatus.CANCELLED, NOW + 3)
-    assert await store.claim("async", 1, NAMES, NOW) == []
+    assert await take(store, 1) == []
 
 
-@pytest.mark.parametrize("status", [TaskStatus.RUNNING, *FINAL])
+@pytest.mark.parametrize("status", [TaskStatus.RUNNING, *sorted(FINAL)])
 async def test_other_tasks_are_not_cancelled_by_the_store(store: Store, status: TaskStatus) -> None:
     await put(store, task(1, status=status))
     await put(store, task(2, owner="me"))
@@ -648,7 +543,7 @@ async def test_other_tasks_are_not_cancelled_by_the_store(store: Store, status: 
     assert (await stored(store, task(1).task_id)).ended_at is None
 
 
-@pytest.mark.parametrize("status", FINAL)
+@pytest.mark.parametrize("status", sorted(FINAL))
 async def test_a_final_task_can_be_run_again_with_a_fresh_budget(
     store: Store, status: TaskStatus
 ) -> None:
@@ -677,7 +572,7 @@ async def test_every_revival_grants_the_first_budget_again(store: Store) -> None
 
     for attempts in (4, 6):
         await store.revive(task(1).task_id, NOW)
-        [claimed] = await store.claim("async", 1, NAMES, NOW)
+        [claimed] = await take(store, 1)
         assert claimed.max_attempts == attempts
         claimed.attempt, claimed.status, claimed.owner = attempts, TaskStatus.FAILED, None
         await update(store, claimed)
@@ -739,7 +634,7 @@ async def test_pruning_goes_in_slices_oldest_end_first_and_takes_everything_alon
         assert bool(await store.logs(record.task_id, 9)) is kept
 
 
-@pytest.mark.parametrize("status", [*set(TaskStatus) - set(FINAL)])
+@pytest.mark.parametrize("status", sorted(set(TaskStatus) - set(FINAL)))
 async def test_only_final_tasks_are_ever_pruned(store: Store, status: TaskStatus) -> None:
     await put(store, task(1, status=status, ended_at=NOW - 99))
 
@@ -747,11 +642,6 @@ async def test_only_final_tasks_are_ever_pruned(store: Store, status: TaskStatus
 
 
 # -- reading ------------------------------------------------------------------------------------
-
-
-def attempt(task_id: str, at: float = NOW, **values: object) -> AttemptRecord:
-    record = AttemptRecord(task_id, 0, at, at + 1, "failed", "E: no", "trace", "me")
-    return dataclasses.replace(record, **values)  # type: ignore[arg-type]  # tests set any field
 
 
 async def test_attempts_are_numbered_from_one_in_their_order(store: Store) -> None:
@@ -880,12 +770,12 @@ async def test_a_search_and_a_status_go_together(store: Store) -> None:
 async def test_counts_and_backlog_follow_what_happens(store: Store) -> None:
     assert await store.counts() == {}
     await put(store, task(1), task(2, lane="io"), task(3, lane="io"), task(4, owner="me"))
-    assert await store.backlog() == {"async": 1, "io": 2}
+    assert await waiting(store) == {("async", "default"): 1, ("io", "default"): 2}
 
-    await store.claim("io", 1, NAMES, NOW)
+    await take(store, 1, lane="io")
     await store.cancel(task(1).task_id, NOW)
 
-    assert await store.backlog() == {"io": 1}
+    assert await waiting(store) == {("io", "default"): 1}
     assert await store.counts() == {TaskStatus.PENDING: 3, TaskStatus.CANCELLED: 1}
 
 
@@ -994,7 +884,7 @@ async def test_one_store_can_be_opened_again_after_closing(place: Place, store: 
 
     await store.open("me again", NOW)
 
-    assert ids(await store.claim("async", 1, NAMES, NOW)) == [task(1).task_id]
+    assert ids(await take(store, 1)) == [task(1).task_id]
     assert (await stored(store, task(1).task_id)).owner == "me again"
 
 
@@ -1023,4 +913,4 @@ async def test_many_callers_at_once_are_all_served(store: Store) -> None:
     found = await asyncio.gather(*(store.get(task(n).task_id) for n in range(100)))
 
     assert all(found)
-    assert await store.backlog() == {"async": 100}
+    assert await waiting(store) == {("async", "default"): 100}

@@ -29,7 +29,7 @@ import fastapi
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, PlainSerializer, PlainValidator
 from typing_extensions import TypedDict  # pydantic wants this one before Python 3.12
 
 from taskflow.codec import ArgumentCodec, decode_result, encode_result
@@ -358,7 +358,6 @@ def wrapper(*args: object, **kwargs: object) -> None: ...
         functools.partial(functools.partial(keyword_bound), "mail"),
         functools.partial(Service().send),
     ],
-    ids=repr,
 )
 def test_any_callable_has_the_types_of_its_own_signature(function: Callable[..., object]) -> None:
     moment = datetime(2026, 1, 1, tzinfo=UTC)
@@ -470,7 +469,6 @@ def untyped(thing, other=None):  # type: ignore[no-untyped-def]  # the point of 
         Point(1, datetime(2026, 1, 1)),
         User(id=uuid.uuid4()),
     ],
-    ids=repr,
 )
 def test_without_annotation_only_what_json_knows_is_accepted(value: object) -> None:
     with pytest.raises(TaskArgumentError) as caught:
@@ -498,10 +496,8 @@ def test_without_annotation_only_what_json_knows_is_accepted(value: object) -> N
         (dict[str, Any], {"at": datetime(2026, 1, 1)}),
         (Annotated[int, Field(gt=0)], -1),
         (Literal["a"], "b"),
-        (SecretStr, SecretStr("hunter2")),
         (Callable[[], None], test_a_builtin_without_a_signature_takes_what_json_knows),
     ],
-    ids=str,
 )
 def test_a_value_that_would_come_back_as_something_else_is_refused(
     annotation: object, value: object
@@ -715,7 +711,7 @@ def hostile_numbers() -> Iterator[int]:
     raise HostileError
 
 
-@pytest.mark.parametrize("value", [object(), "\ud800", [object()], max, Opaque()], ids=repr)
+@pytest.mark.parametrize("value", [object(), "\ud800", [object()], max, Opaque()])
 def test_a_result_that_cannot_be_stored_says_why_and_raises_nothing(value: object) -> None:
     text, error = encode_result(value, LIMIT)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -133,6 +134,50 @@ async def test_what_is_told_of_a_call_is_told_outside_of_it(bench: Bench) -> Non
     await call.ended.wait()
 
     assert seen == [("none", None)]
+
+
+async def test_the_call_of_a_running_coroutine_can_be_asked_for_from_another_thread(
+    bench: Bench,
+) -> None:
+    lane = await bench.lane(limit=2)
+    assert isinstance(lane, EventLoopLane)
+    runners: list[asyncio.Task[object] | None] = []
+
+    async def show_yourself() -> None:
+        runners.append(asyncio.current_task())
+        await asyncio.Event().wait()
+
+    calls = [Told(show_yourself), Told(show_yourself)]
+    for call in calls:
+        lane.submit(call)
+    await until(lambda: len(runners) == 2)
+
+    found = [await asyncio.to_thread(lane.call_of, runner) for runner in runners if runner]
+    nobody = asyncio.current_task()
+
+    assert found == calls
+    assert nobody is not None and lane.call_of(nobody) is None
+
+
+async def test_a_call_that_was_given_up_is_known_until_its_coroutine_ends(bench: Bench) -> None:
+    lane = await bench.lane(limit=1)
+    assert isinstance(lane, EventLoopLane)
+    let_go = asyncio.Event()
+    runners: list[asyncio.Task[object]] = []
+
+    async def stubborn() -> None:
+        runners.extend(filter(None, [asyncio.current_task()]))
+        while not let_go.is_set():
+            with contextlib.suppress(asyncio.CancelledError):
+                await let_go.wait()
+
+    call = Told(stubborn, timeout=0.01)
+    lane.submit(call)
+    assert await call.outcome() == TimedOut(0.01, "ignored cancellation")
+
+    assert lane.call_of(runners[0]) is call
+    let_go.set()
+    await until(lambda: lane.call_of(runners[0]) is None)
 
 
 def test_a_loop_that_ends_under_a_running_call_tells_it_so() -> None:

@@ -280,7 +280,7 @@ async def test_a_call_sent_to_a_worker_that_was_killed_just_then_runs_in_another
     lane = await process_lane(bench, 2)
     await lane.warm()
 
-    for number in range(10):
+    for number in range(5):
         for worker in lane.workers():
             os.kill(worker.pid, signal.SIGKILL)
         assert await bench.run(lane, work.add, number) == Returned(number)

@@ -57,28 +57,85 @@ async def test_an_abandoned_thread_counts_as_stuck_until_it_comes_back(bench: Be
 async def test_too_many_stuck_threads_stop_the_lane_until_one_comes_back(bench: Bench) -> None:
     lane = await thread_lane(bench, 1)
     assert lane.max_stuck == 2
-    for name in ("one", "two"):
-        lane.cancel(await bench.hold(lane, name))
-
+    lane.cancel(await bench.hold(lane, "one"))
+    second = await bench.hold(lane, "two")
     waiting = bench.call(work.add, 1)
     lane.submit(waiting)
+    lane.cancel(second)
 
-    assert lane.paused
+    assert lane.brakes == ("waiting for stuck threads",)
     assert (lane.running, lane.waiting) == (0, 1)
     bench.open("two")
     assert await waiting.outcome() == Returned(1)
     assert not lane.paused
 
 
-async def test_a_lane_that_is_full_of_stuck_threads_says_so(bench: Bench) -> None:
-    lane = ThreadLane(limit=1, room=0, max_stuck=1)
-    bench.lanes.append(lane)
-    await lane.start()
-    lane.cancel(await bench.hold(lane, "slow"))
-    lane.submit(bench.call(work.add, 1))
+async def test_a_lane_that_is_full_of_stuck_threads_refuses_work_and_says_why(
+    bench: Bench,
+) -> None:
+    lane = await bench.lane(limit=4, max_stuck=2)
+    for name in ("one", "two"):
+        assert (lane.refusing, lane.free > 0) == ("", True)
+        lane.cancel(await bench.hold(lane, name))
 
-    with pytest.raises(LaneFullError, match="waiting for stuck threads"):
+    assert lane.refusing == (
+        "2 threads are stuck in calls that were given up; waiting for one to come back"
+    )
+    assert lane.free == 0
+    assert not lane.reserve()
+    with pytest.raises(LaneFullError, match="takes no work: 2 threads are stuck"):
         lane.submit(bench.call(work.add, 2))
+    bench.open("one")
+    await until(lambda: not lane.refusing)
+    assert await bench.run(lane, work.add, 2) == Returned(2)
+
+
+async def test_a_place_that_was_reserved_before_the_lane_refused_is_still_good(
+    bench: Bench,
+) -> None:
+    lane = await bench.lane(limit=4, max_stuck=1)
+    assert lane.reserve()
+    lane.cancel(await bench.hold(lane, "slow"))
+    call = bench.call(work.add, 1)
+
+    lane.submit(call, reserved=True)
+
+    assert (lane.running, lane.waiting) == (0, 1)
+    bench.open("slow")
+    assert await call.outcome() == Returned(1)
+
+
+async def test_the_reason_counts_each_thread_that_gets_stuck_meanwhile(bench: Bench) -> None:
+    lane = await bench.lane(limit=2, max_stuck=1)
+    calls = [await bench.hold(lane, name) for name in ("one", "two")]
+
+    for call, reason in zip(calls, ("1 thread is stuck", "2 threads are stuck"), strict=True):
+        lane.cancel(call)
+        assert lane.refusing.startswith(reason)
+
+
+async def test_more_slots_allow_for_more_stuck_threads_unless_their_number_was_given(
+    bench: Bench,
+) -> None:
+    by_limit = await thread_lane(bench, 1)
+    given = await bench.lane(limit=1, max_stuck=2)
+    for index, lane in enumerate((by_limit, given)):
+        for name in ("one", "two"):
+            lane.cancel(await bench.hold(lane, f"{name}{index}"))
+        assert lane.refusing
+
+    by_limit.resize(2)
+    given.resize(2)
+
+    assert by_limit.max_stuck == 4
+    assert not by_limit.refusing
+    assert given.refusing
+
+
+@pytest.mark.parametrize("max_stuck", [0, -1])
+def test_a_lane_in_which_no_thread_may_be_stuck_cannot_be_made(max_stuck: int) -> None:
+    with pytest.raises(ValueError, match=f"at least 1 or None, not {max_stuck}"):
+        ThreadLane(limit=1, room=1, max_stuck=max_stuck)
 
 
 @pytest.mark.parametrize("timeout", [None, 0.2])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,8 @@ import pytest
 
 from taskflow import TaskManager, TaskStatus
 from taskflow.errors import StoreUnavailableError
-from taskflow.record import Batch, Committed, TaskFilter, TaskRecord
+from taskflow.record import Batch, Committed, TaskFilter
+from taskflow.stores.base import Claimed
 from taskflow.stores.sqlite.store import SQLiteStore
 
 PATIENCE = 30.0
@@ -47,11 +48,18 @@ class Moody(SQLiteStore):
         return committed
 
     async def claim(
-        self, lane: str, limit: int, names: Collection[str], now: float
-    ) -> list[TaskRecord]:
+        self,
+        lane: str,
+        limit: int,
+        names: Collection[str],
+        now: float,
+        *,
+        places: Mapping[str, int] | None = None,
+        above: int | None = None,
+    ) -> Claimed:
         self.claiming.set()
         await self.claims.wait()
-        found = await super().claim(lane, limit, names, now)
+        found = await super().claim(lane, limit, names, now, places=places, above=above)
         # Just when the round that asked is over, and nobody has heard so yet.
         asyncio.get_running_loop().call_soon(self.after_claim)
         return found
@@ -72,14 +80,14 @@ class Manager(TaskManager):
     """With a moody store."""
 
     def __init__(self, path: Path, **settings: Any) -> None:
-        super().__init__(path, cpu_workers=1, enqueue_timeout=0.1, **settings)
+        super().__init__(path, cpu_workers=1, enqueue_timeout=0.3, **settings)
         self.ran: list[str] = []
         self.task(name="note")(self.note)
 
     async def note(self, what: str) -> None:
         self.ran.append(what)
 
-    def _make_store(self) -> Moody:
+    def make_store(self) -> Moody:
         self.store = Moody(Path(self.settings.db))
         return self.store
 
@@ -133,6 +141,7 @@ async def test_a_task_committed_too_late_does_not_run_even_if_its_lane_takes_it_
         await manager.enqueue(block, "block")
         await busy.wait()
         await manager.enqueue(manager.note, "waits on disk")
+        await manager.engine.outbox.flush()  # or the commit below might be that of the start
         manager.store.committed.clear()
         manager.store.after.clear()
         with pytest.raises(StoreUnavailableError):

@@ -47,6 +47,20 @@ def test_defaults_suit_the_machine() -> None:
         "max_result_bytes": 1048576,
         "max_crashes": 3,
         "gc_freeze": True,
+        "cpu_recycle_tasks": None,
+        "cpu_recycle_mb": None,
+        "cpu_recycle_age": None,
+        "cpu_memory_mb": None,
+        "cpu_brake_memory": None,
+        "cpu_brake_load": None,
+        "io_max_stuck": None,
+        "overflow": "spill",
+        "max_backlog": 10_000_000,
+        "capture_logging": True,
+        "capture_print": False,
+        "loop_stall_ms": 200.0,
+        "redact": "",
+        "sample_interval": 1.0,
     }
 
 
@@ -70,11 +84,24 @@ RANGES: dict[str, tuple[object, object, str, str, str]] = {
     "max_args_bytes": (1024, 16777216, "1023", "16777217", "an integer from 1024 to 16777216"),
     "max_result_bytes": (1024, 268435456, "0", "268435457", "an integer from 1024 to 268435456"),
     "max_crashes": (1, 1000, "0", "x", "an integer from 1 to 1000"),
+    "cpu_recycle_tasks": (1, 10**9, "0", "x", "an integer from 1 to 1000000000 or not set"),
+    "cpu_recycle_mb": (16, 2**20, "15", "1048577", "an integer from 16 to 1048576 or not set"),
+    "cpu_recycle_age": (1, 1e9, "0.5", "inf", "a number from 1 to 1000000000.0 or not set"),
+    "cpu_memory_mb": (16, 2**20, "15", "1048577", "an integer from 16 to 1048576 or not set"),
+    "cpu_brake_memory": (1, 100, "0", "101", "a number from 1 to 100 or not set"),
+    "cpu_brake_load": (0.1, 1000, "0", "1001", "a number from 0.1 to 1000 or not set"),
+    "io_max_stuck": (1, 10_000, "0", "10001", "an integer from 1 to 10000 or not set"),
+    "overflow": ("spill", "wait", "drop", "rejected", "spill or reject or wait"),
+    "max_backlog": (1, 10**9, "0", "x", "an integer from 1 to 1000000000"),
+    "loop_stall_ms": (0, 3_600_000, "-1", "nan", "a number from 0 to 3600000"),
+    "sample_interval": (0.1, 3600, "0", "3601", "a number from 0.1 to 3600"),
 }
 
 
 def test_every_setting_with_a_range_is_tested_here() -> None:
-    assert {*RANGES, "db", "gc_freeze"} == set(Settings.model_fields)
+    assert {*RANGES, "db", "gc_freeze", "capture_logging", "capture_print", "redact"} == set(
+        Settings.model_fields
+    )
 
 
 @pytest.mark.parametrize("name", RANGES)

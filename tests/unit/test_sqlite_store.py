@@ -15,7 +15,17 @@ from typing import Any, NoReturn
 import pytest
 
 from taskflow.errors import StoreError, StoreUnavailableError
-from taskflow.record import AttemptRecord, Batch, LogLine, TaskFilter, TaskRecord, insert_row
+from taskflow.record import (
+    AttemptRecord,
+    Batch,
+    LogLine,
+    TaskFilter,
+    TaskRecord,
+    insert_row,
+    update_row,
+)
+from taskflow.schedules.rows import Fired, Firing, Kind
+from taskflow.states import TaskStatus
 from taskflow.stores.sqlite import commit, schema, writer
 from taskflow.stores.sqlite.commit import SIZES, write
 from taskflow.stores.sqlite.store import SQLiteStore
@@ -156,7 +166,7 @@ def _foreign(path: Path) -> None:
     ("make", "complaint"),
     [
         (_garbage, "is not an SQLite database: give taskflow a file of its own"),
-        (_newer, "has schema version 99, this taskflow knows 1: upgrade"),
+        (_newer, "has schema version 99, this taskflow knows 3: upgrade"),
         (_foreign, r"holds tables of another program \(meta, tasks, users\)"),
     ],
 )
@@ -217,6 +227,132 @@ async def test_a_database_of_an_older_version_is_brought_up_to_date(
     assert ask(db_path, "SELECT value FROM meta") == [(str(len(steps)),)]
     assert ask(db_path, "SELECT * FROM more") == []
     await store.close()
+
+
+def _made_by(version: int, path: Path, *inserts: str) -> None:
+    """A database as this version of the schema made it, with what was written into it."""
+    connection = sqlite3.connect(path)
+    for statements in (*schema.MIGRATIONS[:version], inserts):
+        for statement in statements:
+            connection.execute(statement)
+    connection.execute("INSERT INTO meta VALUES ('schema_version', ?)", (str(version),))
+    connection.commit()
+    connection.close()
+
+
+async def test_the_tasks_of_the_first_version_are_still_there_and_run(db_path: Path) -> None:
+    columns = "task_id, func_name, lane, created_at, status, priority, owner, parked, args"
+    _made_by(
+        1,
+        db_path,
+        f"INSERT INTO tasks ({columns}) VALUES"
+        " ('low', 'app:f', 'io', 1.5, 'pending', -1, NULL, NULL, '[1]'),"
+        " ('high', 'app:f', 'io', 2.5, 'pending', 7, NULL, NULL, ''),"
+        " ('parked', 'gone:f', 'io', 3.5, 'pending', 9, NULL, 'no such function', ''),"
+        " ('held', 'app:f', 'io', 4.5, 'running', 0, 'dead', NULL, ''),"
+        " ('done', 'app:f', 'io', 5.5, 'success', 0, NULL, NULL, '')",
+        "INSERT INTO logs (task_id, attempt, at, level, message)"
+        " VALUES ('done', 1, 5.0, 'info', 'hello')",
+    )
+    store = SQLiteStore(db_path)
+
+    await store.open("me", NOW)
+
+    assert ask(db_path, "SELECT value FROM meta") == [("3",)]
+    assert (await store.take_over(rerun=True, max_crashes=3, now=NOW)).handed_back == 1
+    claimed = await store.claim("io", 9, {"app:f"}, NOW)
+    assert [one.task_id for one in claimed.tasks] == ["high", "held", "low"]
+    low = claimed.tasks[-1]
+    assert (low.args, low.concurrency_key, low.key_limit) == ("[1]", None, 1)
+    assert [line.message for line in await store.logs("done", 9)] == ["hello"]
+    assert await store.unpark({"gone:f"}) == 1
+    await store.close()
+
+
+async def test_the_tasks_of_the_second_version_are_still_there_and_can_have_schedules(
+    db_path: Path,
+) -> None:
+    columns = "task_id, func_name, lane, created_at, status, run_at, owner, concurrency_key"
+    _made_by(
+        2,
+        db_path,
+        f"INSERT INTO tasks ({columns}) VALUES"
+        " ('first', 'app:f', 'io', 1.5, 'pending', NULL, NULL, 'k'),"
+        " ('second', 'app:f', 'io', 2.5, 'pending', NULL, NULL, 'k'),"
+        " ('later', 'app:f', 'io', 3.5, 'scheduled', 99.5, NULL, NULL),"
+        " ('done', 'app:f', 'io', 4.5, 'cancelled', NULL, NULL, NULL)",
+        "UPDATE tasks SET ended_at = 5.5 WHERE task_id = 'done'",
+        "INSERT INTO controls VALUES ('lane', 'io', '{}', 1.5)",
+    )
+    store = SQLiteStore(db_path)
+
+    await store.open("me", NOW)
+
+    assert ask(db_path, "SELECT value FROM meta") == [("3",)]
+    assert await store.controls() == {("lane", "io"): "{}"}
+    assert [one.task_id for one in (await store.claim("io", 9, {"app:f"}, NOW)).tasks] == ["first"]
+    assert [(one.task_id, key) for one, key in await store.scheduled(9)] == [("later", None)]
+    assert await store.prune({TaskStatus.CANCELLED: NOW}, 9) == 1
+    await store.declare_schedules([("s", "app:f", "{}")], NOW)
+    row = await store.schedule("s")
+    assert row is not None
+    firing = Firing("s", row.version, Kind.SLOT, 60, NOW, task(1), skips_overlap=False)
+    assert await store.fire([firing]) == [Fired.FIRED]
+    assert (await store.put_once("k", task(2), NOW))[0] == "id-2"
+    await store.close()
+
+
+@pytest.mark.parametrize("version", range(1, schema.SCHEMA_VERSION))
+async def test_a_new_database_and_a_migrated_one_have_the_same_tables(
+    tmp_path: Path, version: int
+) -> None:
+    _made_by(version, tmp_path / "old.db")
+    found = []
+    for name in ("old.db", "new.db"):
+        store = SQLiteStore(tmp_path / name)
+        await store.open("me", NOW)
+        await store.close()
+        found.append(sorted(ask(tmp_path / name, "SELECT type, name, sql FROM sqlite_master")))
+
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("how", ["revive", "key"])
+async def test_what_the_first_version_cancelled_while_it_was_blocked_can_run_again(
+    store: SQLiteStore, how: str
+) -> None:
+    """It may still run beside this one while the app is deployed, and knows nothing of keys."""
+    await store.commit(batch(*(task(n, concurrency_key="k") for n in range(3))))
+    [held] = (await store.claim("io", 9, {"app:f"}, NOW)).tasks
+    await store._write(
+        lambda it: it.execute(
+            "UPDATE tasks SET status = 'cancelled', parked = NULL WHERE task_id <> 'id-0'"
+        )
+    )
+    held.status, held.owner = TaskStatus.SUCCESS, None
+    await store.commit(Batch(updates=[update_row(held)]))
+
+    if how == "revive":
+        await store.revive("id-2", NOW)
+    else:
+        again = task(2, concurrency_key="k", idempotency_key="i")
+        await store.commit(Batch(keyed=[insert_row(again)]))
+
+    claimed = await store.claim("io", 9, {"app:f"}, NOW)
+    assert [one.task_id for one in claimed.tasks] == ["id-2"]
+
+
+async def test_a_deleted_holder_of_a_key_lets_the_next_go(
+    store: SQLiteStore, db_path: Path
+) -> None:
+    """As when somebody tidies up by hand."""
+    await store.commit(batch(*(task(n, concurrency_key="k") for n in range(3))))
+    await store.claim("io", 9, {"app:f"}, NOW)
+    await store._write(lambda it: it.execute("DELETE FROM tasks WHERE owner = 'me'"))
+
+    claimed = await store.claim("io", 9, {"app:f"}, NOW)
+
+    assert [one.task_id for one in claimed.tasks] == ["id-1"]
 
 
 async def test_an_old_sqlite_library_is_named(
@@ -388,7 +524,7 @@ async def test_the_log_stays_small_while_commits_go_on(store: SQLiteStore, db_pa
 
     # 20 MB were written; without checkpoints all of that would be in the log.
     assert Path(f"{db_path}-wal").stat().st_size < 12_000_000
-    assert await store.backlog() == {"io": 20_000}
+    assert (await store.backlog())["io", "default"].count == 20_000
 
 
 async def test_the_log_is_copied_when_nothing_is_written_for_a_while(

@@ -27,6 +27,7 @@ from taskflow.record import (
     TaskRecord,
     insert_row,
 )
+from taskflow.states import TaskStatus
 from taskflow.stores.sqlite.keyed import write_keyed
 from taskflow.stores.sqlite.transactions import transaction
 
@@ -43,7 +44,8 @@ _ORDER = (
     "owner",
     "attempt", "started_at", "ended_at", "instance", "result",
     "queue", "priority", "at_most_once", "run_at", "timeout", "lease", "crashes",
-    "idempotency_key", "tags", "error", "stacktrace", "result_error", "progress",
+    "idempotency_key", "concurrency_key", "key_limit", "tags",
+    "error", "stacktrace", "result_error", "progress",
 )  # fmt: skip
 #: How many of them a row needs: new, ended within one commit, anything.
 _WIDTHS = (9, 14, len(_ORDER))
@@ -63,7 +65,7 @@ _attempt_row = attrgetter(*_ATTEMPT_ORDER)
 _log_row = attrgetter(*_LOG_ORDER)
 #: What a column of the view means where a row left it out; NULL for all others.
 _LEFT_OUT = {"attempt": "0", "lease": "0", "crashes": "0", "queue": "'default'", "priority": "0",
-             "at_most_once": "0"}  # fmt: skip
+             "at_most_once": "0", "key_limit": "1"}  # fmt: skip
 
 
 class _Shape:
@@ -116,10 +118,11 @@ def _update(width: int, size: int) -> str:
         f"{name} = {f'v.{name}' if index < width - 2 else 'NULL'}"
         for index, name in enumerate(_UPDATE_ORDER[2:])
     )
+    # The first word is UPDATE, or `sqlite3` would not tell how many rows it changed.
     return (
-        f"WITH v ({', '.join(_UPDATE_ORDER[:width])}) AS (VALUES {_values(width, size)})"
-        f" UPDATE tasks SET {sets} FROM v WHERE tasks.task_id = v.task_id"
-        " AND tasks.lease = v.lease AND tasks.owner = ?"
+        f"UPDATE tasks SET {sets} FROM (WITH v ({', '.join(_UPDATE_ORDER[:width])})"
+        f" AS (VALUES {_values(width, size)}) SELECT * FROM v) AS v"
+        " WHERE tasks.task_id = v.task_id AND tasks.lease = v.lease AND tasks.owner = ?"
     )
 
 
@@ -159,8 +162,10 @@ def prepare(connection: sqlite3.Connection, owner: str) -> None:
          " ON CONFLICT (task_id) DO NOTHING")  # fmt: skip
     sets = ", ".join(f"{name} = NEW.c{n}" for n, name in enumerate(_UPDATE_ORDER) if n > 1)
     quoted = "'" + owner.replace("'", "''") + "'"
+    # How many rows were changed in all says nothing: other triggers change some, too.
     sort(_CHANGE, f"UPDATE tasks SET {sets}"
-         f" WHERE task_id = NEW.c0 AND lease = NEW.c1 AND owner = {quoted}")  # fmt: skip
+         f" WHERE task_id = NEW.c0 AND lease = NEW.c1 AND owner = {quoted};"
+         " SELECT raise(ABORT, 'refused') WHERE changes() = 0")  # fmt: skip
     for kind, table, order in (
         (_ATTEMPT, "attempts", _ATTEMPT_ORDER),
         (_LINE, "logs", _LOG_ORDER),
@@ -183,45 +188,42 @@ def write(
         batch = _without_written(connection, batch, doubtful)
     one_kind = not (batch.attempts or batch.logs or (batch.inserts and batch.updates))
     rows = len(batch.inserts) + len(batch.updates) + len(batch.attempts) + len(batch.logs)
-    before = connection.total_changes
     committed = Committed()
-    written = None
-    if batch.keyed:
-        with transaction(connection):
-            _write_by_kind(connection, batch, owner)
-            written = connection.total_changes
-            # Last: the end of an older task with the same key may be among the updates.
-            committed = write_keyed(connection, batch.keyed, doubtful)
-    elif one_kind and rows <= SIZES[-1]:
+    if one_kind and rows <= SIZES[-1] and not batch.keyed:
         # At most one statement, which is a transaction by itself.
-        _write_by_kind(connection, batch, owner)
-    elif rows <= MOST_MIXED:
-        _write_mixed(connection, batch, rows)
+        applied = _write_by_kind(connection, batch, owner)
+    elif rows <= MOST_MIXED and not batch.keyed and _write_mixed(connection, batch, rows):
+        applied = len(batch.updates)
     else:
         with transaction(connection):
-            _write_by_kind(connection, batch, owner)
+            applied = _write_by_kind(connection, batch, owner)
+            # Last: the end of an older task with the same key may be among the updates.
+            committed = write_keyed(connection, batch.keyed, doubtful)
     # Usually nothing was refused or there before: one number says so.
-    written = connection.total_changes if written is None else written
-    if batch.updates and written - before != rows:
+    if applied != len(batch.updates):
         refused = frozenset(_refused(connection, batch.updates))
         return Committed(committed.duplicates, refused, committed.revived)
     return committed
 
 
-def _write_by_kind(connection: sqlite3.Connection, batch: Batch, owner: str) -> None:
+def _write_by_kind(connection: sqlite3.Connection, batch: Batch, owner: str) -> int:
+    """How many updates were applied."""
+    applied = 0
     if batch.inserts:
         width, rows = _INSERTS.fit(batch.inserts)
         # Padded with the last row once more: it is there by then and does nothing.
         _write_rows(connection, _insert, width, list(rows), pad=True)
     if batch.updates:
         width, rows = _UPDATES.fit(batch.updates)
-        _write_rows(connection, _update, width, list(rows), (None,) * width, (owner,), pad=True)
+        padding = (None,) * width
+        applied = _write_rows(connection, _update, width, list(rows), padding, (owner,), pad=True)
     if batch.attempts:
         found = list(map(_attempt_row, batch.attempts))
         _write_rows(connection, _insert_attempts, len(_ATTEMPT_ORDER), found)
     if batch.logs:
         found = list(map(_log_row, batch.logs))
         _write_rows(connection, _insert_logs, len(_LOG_ORDER), found)
+    return applied
 
 
 def _write_rows(
@@ -233,9 +235,12 @@ def _write_rows(
     extra: Row = (),
     *,
     pad: bool = False,
-) -> None:
-    """All rows; by one statement if there are at most as many as the largest size."""
-    start, count = 0, len(rows)
+) -> int:
+    """All rows; by one statement if there are at most as many as the largest size.
+
+    How many rows were changed, those not counted that triggers changed.
+    """
+    start, count, changed = 0, len(rows), 0
     while start < count:
         left = count - start
         at = bisect_left(SIZES, left)
@@ -244,11 +249,14 @@ def _write_rows(
         size = SIZES[at]
         part = rows[start : start + size]
         part += [padding or part[-1]] * (size - len(part))
-        connection.execute(statement(width, size), (*chain.from_iterable(part), *extra))
+        values = (*chain.from_iterable(part), *extra)
+        changed += connection.execute(statement(width, size), values).rowcount
         start += size
+    return changed
 
 
-def _write_mixed(connection: sqlite3.Connection, batch: Batch, count: int) -> None:
+def _write_mixed(connection: sqlite3.Connection, batch: Batch, count: int) -> bool:
+    """False, with nothing written, if one of the updates was refused."""
     width, new = _INSERTS.fit(batch.inserts)
     parts: list[tuple[int, Iterable[Row]]] = [(_NEW, new)]
     if batch.updates:
@@ -264,7 +272,13 @@ def _write_mixed(connection: sqlite3.Connection, batch: Batch, count: int) -> No
         rows.extend((kind, *row, *empty[len(row) :]) for row in found)
     size = SIZES[bisect_left(SIZES, count)]
     rows.extend([(_NOTHING, *empty)] * (size - count))
-    connection.execute(_mixed(width, size), tuple(chain.from_iterable(rows)))
+    try:
+        connection.execute(_mixed(width, size), tuple(chain.from_iterable(rows)))
+    except sqlite3.IntegrityError as error:
+        if error.sqlite_errorcode != sqlite3.SQLITE_CONSTRAINT_TRIGGER:
+            raise
+        return False
+    return True
 
 
 # -- rarely -------------------------------------------------------------------------------------
@@ -273,7 +287,8 @@ def _write_mixed(connection: sqlite3.Connection, batch: Batch, count: int) -> No
 def _refused(connection: sqlite3.Connection, updates: list[Row]) -> Iterator[str]:
     """Which updates are not in the database: their lease is gone.
 
-    An update that is found as it was meant was applied, now or when it was tried before.
+    An update that is found as it was meant was applied, now or when it was tried before. So was
+    one that gave a task away that nobody has taken since, whoever has cancelled it then.
     """
     place = {name: index for index, name in enumerate(("task_id", "lease", *CHANGING))}
     same = ("lease", "status", "owner", "attempt", "run_at", "started_at", "ended_at")
@@ -281,8 +296,14 @@ def _refused(connection: sqlite3.Connection, updates: list[Row]) -> Iterator[str
     sql = f"SELECT {', '.join(same)} FROM tasks WHERE task_id = ?"
     for update in updates:
         found = connection.execute(sql, (update[0],)).fetchone()
-        if found is None or found != wanted(update):
+        meant = wanted(update)
+        if found is None or (found != meant and not _is_cancelled(found, meant)):
             yield str(update[0])
+
+
+def _is_cancelled(found: Row, meant: Row) -> bool:
+    """Whether both, of (lease, status, owner, ..), are the same but for a later cancellation."""
+    return found[:3] == (meant[0], TaskStatus.CANCELLED, None) and meant[2] is None
 
 
 def repeatable(batch: Batch) -> Iterator[object]:

@@ -39,7 +39,7 @@ _INSERT = (
 _REVIVE = (
     f"UPDATE tasks SET {', '.join(f'{name} = v.{name}' for name in _TAKEN)},"
     " max_attempts = tasks.attempt + v.max_attempts, budget = v.max_attempts,"
-    " lease = tasks.lease + 1, parked = NULL"
+    " lease = tasks.lease + 1, parked = NULL, blocked = NULL"
     f" FROM (SELECT {', '.join(f'? AS {name}' for name in COLUMNS)}) AS v"
     f" WHERE tasks.task_id = v.task_id AND tasks.status IN ({_UNDONE})"
 )

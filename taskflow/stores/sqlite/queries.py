@@ -11,7 +11,8 @@ from typing import Any
 
 from taskflow.record import COLUMNS, TaskFilter
 from taskflow.states import TaskStatus
-from taskflow.stores.base import Window
+from taskflow.stores.base import Waiting, Window
+from taskflow.stores.sqlite.claims import READY
 
 #: A parked task says why it waits where others show their last error.
 SHOWN = ", ".join("coalesce(parked, error)" if name == "error" else name for name in COLUMNS)
@@ -23,9 +24,45 @@ ATTEMPTS = (
 )
 LOGS = "SELECT task_id, attempt, at, level, message FROM logs WHERE task_id = ? ORDER BY id LIMIT ?"
 COUNTS = "SELECT status, count(*) FROM tasks GROUP BY status"
+KEY_HOLDERS = (
+    "SELECT task_id, func_name FROM tasks INDEXED BY tasks_holding"
+    " WHERE concurrency_key = ? AND owner IS NOT NULL LIMIT 5"
+)
+#: From the few requests to their tasks, never from the many tasks of an instance.
+CANCEL_REQUESTS = (
+    "SELECT cancels.task_id FROM cancels CROSS JOIN tasks"
+    " ON tasks.task_id = cancels.task_id WHERE tasks.owner = ?"
+)
+CONTROLS = "SELECT kind, name, value FROM controls"
+_READY_IN_QUEUE = (
+    f"FROM tasks INDEXED BY tasks_ready WHERE lane = ready.lane AND queue = ready.queue AND {READY}"
+)
+_SINCE = "max(created_at, coalesce(run_at, created_at))"
+#: Rows of (lane, queue, count, oldest, blocked, parked): what may be claimed, then what may not.
+#: From the first task of a queue to that of the next along the index; the grouping of all rows by
+#: two columns takes half as long again.
 BACKLOG = (
-    "SELECT lane, count(*) FROM tasks INDEXED BY tasks_ready"
-    " WHERE status = 'pending' AND owner IS NULL AND parked IS NULL GROUP BY lane"
+    "WITH RECURSIVE heads (head) AS ("
+    f" SELECT (SELECT seq FROM tasks INDEXED BY tasks_ready WHERE {READY}"
+    " ORDER BY lane, queue, priority DESC, seq LIMIT 1)"
+    " UNION ALL"
+    " SELECT coalesce((SELECT seq FROM tasks INDEXED BY tasks_ready"
+    f" WHERE lane = last.lane AND queue > last.queue AND {READY}"
+    " ORDER BY queue, priority DESC, seq LIMIT 1),"
+    f" (SELECT seq FROM tasks INDEXED BY tasks_ready WHERE lane > last.lane AND {READY}"
+    " ORDER BY lane, queue, priority DESC, seq LIMIT 1))"
+    " FROM heads CROSS JOIN tasks AS last ON last.seq = head)"
+    f" SELECT lane, queue, (SELECT count(*) {_READY_IN_QUEUE}),"
+    f" min({_SINCE}, (SELECT {_SINCE} FROM tasks WHERE seq = (SELECT seq {_READY_IN_QUEUE}"
+    f" AND priority = (SELECT priority {_READY_IN_QUEUE} ORDER BY priority LIMIT 1)"
+    " ORDER BY seq LIMIT 1))), 0, 0"
+    " FROM heads CROSS JOIN tasks AS ready ON seq = head"
+    " UNION ALL"
+    f" SELECT lane, queue, 0, (SELECT {_SINCE} FROM tasks WHERE seq = first), blocked,"
+    " held - blocked"
+    " FROM (SELECT lane, queue, min(seq) AS first, count(*) AS held, count(blocked) AS blocked"
+    " FROM tasks INDEXED BY tasks_withheld"
+    " WHERE (blocked IS NOT NULL OR parked IS NOT NULL) GROUP BY lane, queue)"
 )
 NEXT_DUE = (
     "SELECT run_at FROM tasks INDEXED BY tasks_due"
@@ -93,6 +130,20 @@ def figures(rows: Iterable[tuple[Any, ...]]) -> Window:
             waits.append(max(0.0, started_at - max(created_at, run_at or 0.0)))
             runs.append(max(0.0, ended_at - started_at))
     return Window(ended, succeeded, waits, runs)
+
+
+def backlog(rows: Iterable[tuple[Any, ...]]) -> dict[tuple[str, str], Waiting]:
+    """Rows of `BACKLOG`, put together."""
+    found: dict[tuple[str, str], Waiting] = {}
+    for lane, queue, count, oldest, blocked, parked in rows:
+        ready = found.get((lane, queue))
+        found[lane, queue] = Waiting(
+            count if ready is None else ready.count,
+            oldest if ready is None else ready.oldest,
+            blocked,
+            parked,
+        )
+    return found
 
 
 def make_cursor(seq: int) -> str:

@@ -6,6 +6,7 @@ A database of a newer version is refused, never touched.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -22,16 +23,22 @@ BUSY_SLICE = 0.1
 #: Frames of the log after which SQLite checkpoints by itself, if nobody else did.
 LAST_RESORT_FRAMES = 2048
 
+
+def _statements(name: str) -> Iterator[str]:
+    """The statements of one of the files beside this one; each ends at the end of a line."""
+    gathered = ""
+    text = resources.files(__package__).joinpath(name).read_text(encoding="utf-8")
+    for line in text.splitlines(keepends=True):
+        gathered += line
+        # Only then it is known whether a semicolon ends a trigger, or a statement in it.
+        if line.endswith(";\n") and sqlite3.complete_statement(gathered):
+            yield gathered
+            gathered = ""
+
+
 #: The statements that lead from version n to version n + 1, at index n.
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    tuple(
-        statement
-        for statement in resources.files(__package__)
-        .joinpath("schema.sql")
-        .read_text(encoding="utf-8")
-        .split(";\n")
-        if statement.strip()
-    ),
+MIGRATIONS: tuple[tuple[str, ...], ...] = tuple(
+    tuple(_statements(name)) for name in ("schema.sql", "schema_2.sql", "schema_3.sql")
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -24,9 +24,19 @@ from taskflow.record import (
     TaskFilter,
     TaskRecord,
 )
+from taskflow.schedules.rows import Fired, Firing, FiringRow, ScheduleRow
 from taskflow.states import TaskStatus
-from taskflow.stores.base import TakenOver, Window
-from taskflow.stores.sqlite import commit, moves, queries, takeover
+from taskflow.stores.base import Claimed, TakenOver, Waiting, Window
+from taskflow.stores.sqlite import (
+    claims,
+    commit,
+    firing,
+    moves,
+    once,
+    queries,
+    schedules,
+    takeover,
+)
 from taskflow.stores.sqlite.checks import check_path
 from taskflow.stores.sqlite.clean import clean
 from taskflow.stores.sqlite.liveness import Liveness
@@ -184,13 +194,22 @@ class SQLiteStore:
         return committed
 
     async def claim(
-        self, lane: str, limit: int, names: Collection[str], now: float
-    ) -> list[TaskRecord]:
-        instance = self._instance
-        return await self._write(lambda it: moves.claim(it, instance, lane, limit, names))
+        self,
+        lane: str,
+        limit: int,
+        names: Collection[str],
+        now: float,
+        *,
+        places: Mapping[str, int] | None = None,
+        above: int | None = None,
+    ) -> Claimed:
+        instance, bounds = self._instance, places or {}
+        return await self._write(
+            lambda it: claims.claim(it, instance, lane, limit, names, bounds, above)
+        )
 
     async def unpark(self, names: Collection[str]) -> int:
-        return await self._write(lambda it: moves.unpark(it, names))
+        return await self._write(lambda it: claims.unpark(it, names))
 
     async def promote(self, limit: int, now: float) -> int:
         return await self._write(lambda it: moves.promote(it, limit, now))
@@ -225,11 +244,17 @@ class SQLiteStore:
     async def cancel(self, task_id: str, now: float) -> TaskStatus | None:
         return await self._write(lambda it: moves.cancel(it, task_id, now))
 
+    async def request_cancel(self, task_id: str, now: float) -> TaskStatus | None:
+        return await self._write(lambda it: moves.request_cancel(it, task_id, now))
+
     async def revive(self, task_id: str, now: float) -> TaskStatus | None:
         return await self._write(lambda it: moves.revive(it, task_id))
 
     async def prune(self, before: Mapping[TaskStatus, float], limit: int) -> int:
         return await self._write(lambda it: moves.prune(it, before, limit))
+
+    async def set_control(self, kind: str, name: str, value: str | None, now: float) -> None:
+        await self._write(lambda it: moves.set_control(it, kind, name, value, now))
 
     async def changed(self) -> bool:
         # On this connection the number moves only when another one has written.
@@ -243,6 +268,18 @@ class SQLiteStore:
         rows = await self._fetch(queries.GET, (task_id,))
         return to_record(rows[0]) if rows else None
 
+    async def cancel_requests(self) -> list[str]:
+        rows = await self._fetch(queries.CANCEL_REQUESTS, (self._instance,))
+        return [task_id for (task_id,) in rows]
+
+    async def key_holders(self, key: str) -> list[tuple[str, str]]:
+        rows = await self._fetch(queries.KEY_HOLDERS, (key,))
+        return [(task_id, func_name) for task_id, func_name in rows]
+
+    async def controls(self) -> dict[tuple[str, str], str]:
+        rows = await self._fetch(queries.CONTROLS)
+        return {(kind, name): value for kind, name, value in rows}
+
     async def attempts(self, task_id: str) -> list[AttemptRecord]:
         rows = await self._fetch(queries.ATTEMPTS, (task_id,))
         return [AttemptRecord(task_id, number, *row) for number, row in enumerate(rows, 1)]
@@ -255,12 +292,71 @@ class SQLiteStore:
         rows = await self._survey(queries.COUNTS)
         return {TaskStatus(status): count for status, count in rows}
 
-    async def backlog(self) -> dict[str, int]:
-        return dict(await self._survey(queries.BACKLOG))
+    async def backlog(self) -> dict[tuple[str, str], Waiting]:
+        return queries.backlog(await self._survey(queries.BACKLOG))
 
     async def window(self, since: float, limit: int) -> Window:
         rows = await self._survey(queries.WINDOW, {"since": since, "limit": max(0, limit)})
         return queries.figures(rows)
+
+    # -- schedules ---------------------------------------------------------------------------
+
+    async def fire(self, firings: Sequence[Firing]) -> list[Fired]:
+        instance = self._instance
+        return await self._write(lambda it: firing.fire(it, firings, instance))
+
+    async def declare_schedules(self, declared: Sequence[tuple[str, str, str]], now: float) -> None:
+        await self._write(lambda it: schedules.declare(it, declared, now))
+
+    async def add_schedule(self, name: str, func_name: str, declared: str, now: float) -> bool:
+        return await self._write(lambda it: schedules.add(it, name, func_name, declared, now))
+
+    async def change_schedule(
+        self, name: str, changes: str | None, version: int, cursor: float | None
+    ) -> bool:
+        return await self._write(lambda it: schedules.change(it, name, changes, version, cursor))
+
+    async def pause_schedule(self, name: str, by: str, now: float) -> bool:
+        return await self._write(lambda it: schedules.pause(it, name, by, now))
+
+    async def resume_schedule(self, name: str, now: float) -> bool:
+        return await self._write(lambda it: schedules.resume(it, name, now))
+
+    async def remove_schedule(self, name: str) -> bool:
+        return await self._write(lambda it: schedules.remove(it, name))
+
+    async def schedules(self) -> list[ScheduleRow]:
+        [(text,)] = await self._fetch(schedules.ALL)
+        return schedules.read_all(text)
+
+    async def schedule(self, name: str) -> ScheduleRow | None:
+        rows = await self._fetch(schedules.ONE, (name,))
+        return ScheduleRow(*rows[0]) if rows else None
+
+    async def schedules_stamp(self) -> tuple[int, int]:
+        [(version, removals)] = await self._fetch(schedules.STAMP)
+        return version, removals
+
+    async def firings(self, name: str, limit: int) -> list[FiringRow]:
+        rows = await self._fetch(firing.HISTORY, (name, max(0, limit)))
+        return [firing.to_firing(row) for row in rows]
+
+    async def prune_firings(self, before: float, keep: int, limit: int) -> int:
+        # Looking at every schedule is not for the thread that writes. What is found stays true:
+        # later firings only make it older.
+        values = {"before": before, "keep": max(0, keep), "limit": max(0, limit)}
+        doomed = await self._survey(firing.DOOMED, values)
+        return await self._write(lambda it: firing.prune(it, doomed, before)) if doomed else 0
+
+    async def put_once(self, key: str, record: TaskRecord, now: float) -> tuple[str, bool]:
+        return await self._write(lambda it: once.put(it, key, record))
+
+    async def cancel_once(self, key: str, now: float) -> str | None:
+        return await self._write(lambda it: once.cancel(it, key, now))
+
+    async def scheduled(self, limit: int) -> list[tuple[TaskRecord, str | None]]:
+        rows = await self._survey(once.SCHEDULED, (max(0, limit),))
+        return [(to_record(row[1:]), row[0]) for row in rows]
 
     # Last, because the name hides the built-in type from whatever follows it in the class.
     async def list(self, query: TaskFilter) -> Page:

@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from taskflow.states import FINAL
 from taskflow.stores.base import TakenOver
 from taskflow.stores.sqlite.transactions import transaction
 
@@ -26,6 +27,7 @@ _DEAD = "owner IN (SELECT value FROM json_each(:dead))"
 _RAN = f"{_DEAD} AND status = 'running'"
 # Named, or SQLite may choose the index of the status and read all that wait.
 _CHANGE = "UPDATE tasks INDEXED BY tasks_owned SET"
+_FINAL = ", ".join(sorted(f"'{status}'" for status in FINAL))
 _FREED = "owner = NULL, lease = lease + 1"
 INTERRUPT = (
     f"{_CHANGE} status = 'interrupted', ended_at = :now, crashes = crashes + 1, {_FREED},"
@@ -38,6 +40,13 @@ FAIL = (
     f"{_CHANGE} status = 'failed', ended_at = :now, crashes = crashes + 1, {_FREED},"
     " error = 'the app died ' || (crashes + 1) || ' times while this task ran'"
     f" WHERE {_RAN} AND crashes + 1 >= :max_crashes"
+)
+# Whoever ran it will not be told any more that somebody asked to cancel it.
+CANCEL_ASKED = (
+    f"{_CHANGE} status = 'cancelled', ended_at = :now, crashes = crashes + (status = 'running'),"
+    f" error = 'cancelled; the instance that held it died', {_FREED}"
+    f" WHERE {_DEAD} AND task_id IN (SELECT task_id FROM cancels)"
+    f" AND status NOT IN ({_FINAL})"
 )
 KEEP_ATTEMPTS = (
     "INSERT INTO attempts (task_id, started_at, ended_at, outcome, error, instance)"
@@ -82,8 +91,9 @@ def free_tasks(
     with transaction(connection):
         interrupted = change(INTERRUPT)
         failed = change(FAIL)
+        others = change(CANCEL_ASKED)
         change(KEEP_ATTEMPTS)
         handed_back = change(HAND_BACK_RAN) + change(HAND_BACK_PENDING)
-        change(FREE_OTHERS)
+        others += change(FREE_OTHERS)
         change(FORGET)
-    return TakenOver(handed_back, interrupted, failed)
+    return TakenOver(handed_back, interrupted, failed, others)
