@@ -17,7 +17,7 @@ FIND_PYTHON = for candidate in $(PYTHON) python3.13 python3.12 python3.11 python
     exit 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-tiny chaos poison schedules test-all build clean
+.PHONY: help demo test check format bench bench-tiny chaos fuzz poison schedules test-all build clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -53,6 +53,10 @@ poison: .venv/.dev ## the worst tasks there are, 20 times each, and a long overl
 	ROUNDS=20 OVERLOAD_SECONDS=20 .venv/bin/python -m pytest --timeout 3600 -s \
 	    tests/contract/test_lane_poison.py tests/blackbox/test_poison.py \
 	    tests/blackbox/test_overload.py $(ARGS)
+
+fuzz: .venv/.dev ## ask the API for everything that its schema allows and forbids, for a minute
+	.venv/bin/python -m pip install --quiet 'schemathesis>=4'
+	.venv/bin/python -m tests.chaos.fuzz $(ARGS)
 
 schedules: .venv/.dev ## 60 virtual days with 8 instances that crash, every zone, a long lock
 	for seed in 1 2 3 4 5; do DAYS=60 INSTANCES=8 SEED=$$seed .venv/bin/python -m pytest \

@@ -27,6 +27,17 @@ def sleep(seconds: float) -> None:
     time.sleep(seconds)
 
 
+@task_manager.task
+async def nothing() -> None:
+    """Do nothing."""
+
+
+@app.post("/nothing")
+async def add_nothing(background_tasks: BackgroundTasks) -> None:
+    """Add a task that does nothing."""
+    background_tasks.add_task(nothing)
+
+
 @app.post("/burn")
 async def add_burn(count: int, seconds: float, background_tasks: BackgroundTasks) -> None:
     """Add tasks that compute."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from executors.base import Lane
 from taskflow.attempt import Attempt
@@ -97,6 +97,11 @@ class Canceller:
             record = await self._store.get(task_id)
             status = None if record is None else record.status
         return status
+
+    def forget(self, task_ids: Iterable[str]) -> None:
+        """They were cancelled in the store, all at once."""
+        for task_id in task_ids:
+            self._forget(task_id)
 
     async def obey_requests(self) -> None:
         """Cancel what other instances want cancelled here."""

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from executors.histogram import RecentHistogram
 from taskflow.errors import StoreError
 from taskflow.record import (
     AttemptRecord,
@@ -51,11 +52,11 @@ class Submission:
             self.future.set_result(None)
         self._settle(committed)
 
-    def fail(self, error: StoreError) -> None:
+    def fail(self, error: Exception) -> None:
         """The tasks are not stored, or count as such from now on."""
         if not self.failed:
             self.failed = True
-            fail_future(self.future, error)
+            fail_future(self.future, as_store_error(error))
             self._settle(None)
 
     def _settle(self, committed: Committed | None) -> None:
@@ -108,6 +109,24 @@ class Group:
             *(Group([], [], [attempt], []) for attempt in self.attempts),
             *(Group([], [], [], [line]) for line in self.logs),
         ]
+
+
+class Tally:
+    """What was committed since the start."""
+
+    __slots__ = ("added", "latency")
+
+    def __init__(self) -> None:
+        #: New tasks.
+        self.added = 0
+        #: Seconds that commits took, the way to the thread that writes and back included.
+        self.latency = RecentHistogram()
+
+    def note(self, group: Group, committed: Committed, seconds: float) -> None:
+        """A group was committed."""
+        self.latency.add(seconds)
+        new = sum(len(each.records) for each in group.submissions if not each.failed)
+        self.added += max(new - len(committed.duplicates), 0)
 
 
 def fail_future(future: asyncio.Future[None], error: StoreError) -> None:

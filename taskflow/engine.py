@@ -28,6 +28,7 @@ from taskflow.dispatcher import Dispatcher
 from taskflow.factory import TaskFactory
 from taskflow.feed import Feed
 from taskflow.gate import Gate, QueueConfig
+from taskflow.history import History, Sources
 from taskflow.intake import Intake
 from taskflow.meters import LaneMeter
 from taskflow.outbox import Outbox
@@ -108,6 +109,8 @@ class Engine:
         self.clock = clock
         self.loop = asyncio.get_running_loop()
         self.instance = new_instance()
+        #: Seconds since the epoch.
+        self.started_at = clock.now()
         self.lanes: Mapping[str, Lane] = make_lanes(settings, registry, warm_up)
         limits = {**queues, **{d.queue: d.limits for d in registry if d.limits is not None}}
         self.gates = {name: Gate(name, limits[name], clock.monotonic) for name in limits}
@@ -206,15 +209,37 @@ class Engine:
             self.lanes,
             self.meters,
             self.sampler,
-            rotate_lag=self.stalls.rotate,
+            rotate_lag=self._rotate,
             moved=puller.room_in,
             clock=clock,
+        )
+        self.history = History(
+            store.annals,
+            clock,
+            Sources(
+                lanes=self.lanes,
+                meters=self.meters,
+                sampler=self.sampler,
+                lag=lambda: self.stalls.lag,
+                waiting=self.intake.waiting,
+                added=lambda: self.outbox.tally.added + self.scheduler.added,
+                in_doubt=lambda: self.outbox.trouble is not None,
+            ),
+            instance=self.instance,
+            written=self.outbox.clear_trouble,
         )
 
     @property
     def services(self) -> tuple[Service, ...]:
         """What goes on beside the tasks, in the order in which it starts."""
-        return (self.timer, self.watch, self.pruner, self.backlog, self.vitals, self.scheduler)
+        history = (self.history,) if self.settings.history else ()
+        usual = (self.timer, self.watch, self.pruner, self.backlog, self.vitals, self.scheduler)
+        return (*history, *usual)
+
+    def _rotate(self) -> None:
+        """Begin a new slice of everything that is told of the last minute."""
+        self.stalls.rotate()
+        self.outbox.tally.latency.rotate()
 
     # The outbox is there before the dispatcher, and the dispatcher before the timer.
 

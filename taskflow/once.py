@@ -89,6 +89,7 @@ async def put_once(
             if engine is not None:
                 if not attempt.definition.findable:
                     engine.registry.keep(task_id, attempt.definition)
+                engine.outbox.tally.added += not replaced
                 _expect(engine, record, replaced=replaced)
             return task_id
 

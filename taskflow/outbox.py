@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from taskflow.clock import Clock
-from taskflow.commit_group import Group, Settled, Submission, as_store_error, fail_future
+from taskflow.commit_group import Group, Settled, Submission, Tally, fail_future
 from taskflow.errors import StoreError, StoreUnavailableError
 from taskflow.record import AttemptRecord, Committed, LogLine, TaskRecord
 from taskflow.states import Event, can, next_status
@@ -78,6 +78,7 @@ class Outbox:
         #: The last error of the store, None while it works.
         self.trouble: StoreError | None = None
         self.commits = 0
+        self.tally = Tally()
 
     def start(self) -> None:
         """Begin to write."""
@@ -186,14 +187,8 @@ class Outbox:
     # -- the writer --------------------------------------------------------------------------
 
     def _anything(self) -> bool:
-        return bool(
-            self._submissions
-            or self._dirty
-            or self._attempts
-            or self._logs
-            or self._flushers
-            or self._recalls
-        )
+        gathered = (self._submissions, self._dirty, self._attempts, self._logs)
+        return any(gathered) or bool(self._flushers or self._recalls)
 
     def _wake(self) -> None:
         self._lazy = None
@@ -243,7 +238,8 @@ class Outbox:
         else:
             if batch:
                 self.commits += 1
-                self._clear_trouble()
+                self.tally.note(group, committed, self._clock.monotonic() - self._began)
+                self.clear_trouble()
             self._settle(group.submissions, committed)
         finally:
             self._in_flight = None
@@ -333,7 +329,7 @@ class Outbox:
             del self._recalls[task_id]
         return True
 
-    def _fail(self, submission: Submission, error: StoreError) -> None:
+    def _fail(self, submission: Submission, error: Exception) -> None:
         submission.fail(error)
         for record in submission.records:
             # There is no row, so nothing to change in it.
@@ -347,7 +343,7 @@ class Outbox:
             try:
                 committed = await self._store.commit(Group([submission], [], [], []).batch())
             except Exception as alone:
-                self._fail(submission, as_store_error(alone))
+                self._fail(submission, alone)
             else:
                 self._settle([submission], committed)
         for part in group.parts():
@@ -394,7 +390,8 @@ class Outbox:
             log.error("the store cannot be written: %s", error)
         self.trouble = error
 
-    def _clear_trouble(self) -> None:
+    def clear_trouble(self) -> None:
+        """The store has taken something, from here or from whoever else writes."""
         if self.trouble is not None:
             log.warning("the store can be written again")
             self.trouble = None

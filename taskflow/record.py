@@ -58,6 +58,8 @@ class TaskRecord:
     result_error: str | None = None
     #: JSON ``{"done": .., "total": .., "message": ..}``, or None.
     progress: str | None = None
+    #: Of a task that failed for good, see `taskflow.fingerprint`.
+    fingerprint: str | None = None
 
 
 #: Every column, in the order of `insert_row`.
@@ -66,6 +68,7 @@ COLUMNS = tuple(TaskRecord.__dataclass_fields__)
 CHANGING = (
     "status", "run_at", "started_at", "ended_at", "attempt", "max_attempts", "crashes", "instance",
     "owner", "error", "stacktrace", "result", "result_error", "progress",
+    "fingerprint",
 )  # fmt: skip
 
 #: Where a value of a record is of a subclass of what is stored, the plain value inside of it:

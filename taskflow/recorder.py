@@ -19,6 +19,7 @@ from taskflow.clock import Clock
 from taskflow.context import running_task
 from taskflow.decide import SUCCEEDED, Decision, decide, obey
 from taskflow.feed import Feed, TaskChanged
+from taskflow.fingerprint import fingerprint
 from taskflow.journals import Journals
 from taskflow.meters import LaneMeter
 from taskflow.outbox import Outbox
@@ -97,6 +98,7 @@ class Recorder:
         record.owner = None
         if record.status in FINAL:
             record.ended_at = now
+            _name_error(record)
         meter = self._meters[record.lane]
         if record.started_at is not None:
             meter.run.add(now - record.started_at)
@@ -195,6 +197,7 @@ class Recorder:
         record.error = printable(problem)
         record.ended_at = self._clock.now()
         record.owner = None
+        _name_error(record)
         self._outbox.touch_end(record)
         if self._subscribers:
             self._announce(record, record.ended_at)
@@ -216,6 +219,12 @@ class Recorder:
         record.status = next_status(record.status, Event.HAND_BACK)
         record.owner = None
         self._outbox.touch_end(record)
+
+
+def _name_error(record: TaskRecord) -> None:
+    """Only of those that failed for good, so that all the others pay nothing for it."""
+    if record.status is not TaskStatus.SUCCESS and record.status is not TaskStatus.CANCELLED:
+        record.fingerprint = fingerprint(record.func_name, record.error or "", record.stacktrace)
 
 
 def misfit(problem: str) -> str:

@@ -83,6 +83,8 @@ class Scheduler(Service):
         self._clock = clock
         self._on_due = on_due
         self.entries: dict[str, Entry] = {}
+        #: How many tasks it has added.
+        self.added = 0
         self._heap: list[tuple[float, str]] = []
         #: How many of the declared schedules the store knows.
         self._told = -1
@@ -292,6 +294,7 @@ class Scheduler(Service):
     def fired(self, firing: Firing, result: Fired) -> None:
         """The store has answered."""
         if result is Fired.FIRED:
+            self.added += 1
             self._expect(firing.record)
         elif result is Fired.OVERLAPS:
             log.info("schedule %r: its last task is not over, a run is left out", firing.schedule)

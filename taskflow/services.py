@@ -145,5 +145,6 @@ class Pruner(Service):
         deleted = await self._store.prune(before, self.SLICE)
         oldest = now - self.FIRINGS_AGE
         deleted += await self._store.prune_firings(oldest, self.FIRINGS_KEPT, self.SLICE)
+        await self._store.news.expire(now)
         # Between two slices others want to write, too.
         return self.PAUSE if deleted else self.EVERY

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -44,6 +44,9 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", env_ignore_empty=True
     )
+
+    #: The names of those that were given in code.
+    _given: frozenset[str] = PrivateAttr(frozenset())
 
     io_workers: Annotated[_Workers, Field(le=MOST_SLOTS["io"])] = Field(
         default_factory=_default_io_workers, description="threads of the io lane"
@@ -128,6 +131,13 @@ class Settings(BaseSettings):
     gc_freeze: bool = Field(
         default=True, description="leave what is loaded at the start out of garbage collections"
     )
+    history: bool = Field(
+        default=True, description="keep figures over time: a point every 10 seconds"
+    )
+    audit_rows: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        10_000, description="how many things that people did are kept"
+    )
+    audit_days: _Days = Field(90.0, description="age at which these are deleted")
     max_crashes: Annotated[int, Field(ge=1, le=1000)] = Field(
         3, description="a task that was running in so many crashes has failed"
     )
@@ -167,10 +177,19 @@ def load_settings(**overrides: object) -> Settings:
     _warn_of_unknown(os.environ)
     given: dict[str, Any] = dict(overrides)
     try:
-        return Settings(**given)
+        settings = Settings(**given)
     except ValidationError as error:
         names = dict.fromkeys(str(problem["loc"][0]) for problem in error.errors())
         raise SettingsError("; ".join(_complaint(name, overrides) for name in names)) from None
+    settings._given = frozenset(overrides)
+    return settings
+
+
+def source_of(settings: Settings, name: str) -> Literal["environment", "code", "default"]:
+    """Where the value of the setting ``name`` comes from."""
+    if name in settings._given:
+        return "code"
+    return "environment" if name in settings.model_fields_set else "default"
 
 
 def _complaint(name: str, overrides: Mapping[str, object]) -> str:

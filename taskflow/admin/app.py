@@ -30,9 +30,11 @@ class TaskAdmin:
 
     ``auth`` says who may use API and dashboard: a ``(user, password)`` pair or a list of them (HTTP
     Basic; serve it by HTTPS), or any FastAPI dependency, which lets in by returning and keeps out
-    by raising. Without it they are open to requests made on this machine, to a loopback host
-    and past no proxy, and closed altogether with ``TASKFLOW_ENV=production``. Everybody else gets
-    404. Starlette's test client counts as a stranger: give ``auth`` in such tests.
+    by raising. ``(user, password, "view")`` may only look, and so may whoever a dependency returns
+    ``"view"`` for, or something with the role ``"view"``. Without ``auth`` they are open to
+    requests made on this machine, to a loopback host and past no proxy, and closed altogether with
+    ``TASKFLOW_ENV=production``. Everybody else gets 404. Starlette's test client counts as a
+    stranger: give ``auth`` in such tests.
 
     ``open_routes`` names routes that anybody may read, past ``auth`` and everything else that keeps
     people out: ``"health"`` for `/health`, ``"metrics"`` for `/metrics.prom`. Default: none.

@@ -39,6 +39,18 @@ class JsonBody(Generic[M]):
                 [{**problem, "loc": ("body", *problem["loc"])} for problem in problems]
             ) from error
 
+    async def read_if_any(self, request: Request) -> M | None:
+        """As `read`; None if there is no body, by what the guard goes, too."""
+        headers = request.headers
+        if "transfer-encoding" in headers or headers.get("content-length", "").strip(" 0"):
+            return await self.read(request)
+        return None
+
+    @property
+    def optional_schema(self) -> dict[str, Any]:
+        """As `schema`, of a body that may be left out."""
+        return {"requestBody": {**self.schema["requestBody"], "required": False}}
+
     @property
     def schema(self) -> dict[str, Any]:
         """What the OpenAPI document says about it, for ``openapi_extra``."""

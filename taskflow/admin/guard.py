@@ -1,6 +1,7 @@
 """Who may use the admin: one guard, in front of every route of its router.
 
-Closed unless opened. Whoever is not let in by `Guard` sees no route, no asset and no schema.
+Closed unless opened. Whoever is not let in by `Guard` sees no route, no asset and no schema; and
+whoever may only look can change nothing.
 """
 
 from __future__ import annotations
@@ -18,13 +19,25 @@ from fastapi.params import Depends as DependsMarker
 from fastapi.security.base import SecurityBase
 
 from taskflow.admin.locality import why_foreign
-from taskflow.admin.same_origin import is_json_or_empty, why_cross_site
+from taskflow.admin.roles import (
+    ROLES,
+    SOMEBODY,
+    Role,
+    Visitor,
+    admit,
+    remember,
+    visitor_in,
+    visitor_of,
+)
+from taskflow.admin.same_origin import SAFE_METHODS, is_json_or_empty, why_cross_site
 from taskflow.errors import SettingsError
+from taskflow.printable import printable
 
 log = logging.getLogger(__name__)
 
-Pair = tuple[str, str]
-#: A ``(user, password)`` pair, a list of them, a FastAPI dependency, or nothing.
+#: User and password; with ``"view"`` as the third, one who only looks.
+Pair = tuple[str, str] | tuple[str, str, Role]
+#: A pair, a list of them, a FastAPI dependency, or nothing.
 Auth = Pair | Sequence[Pair] | Callable[..., Any] | DependsMarker | None
 
 CHALLENGE = {"WWW-Authenticate": 'Basic realm="taskflow", charset="UTF-8"'}
@@ -50,13 +63,35 @@ class Guard:
             who = [Depends(auth)]
         else:
             who = [Depends(BasicScheme()), Depends(BasicPairs(_pairs(auth)).check)]
-        #: For the router: who is asking first, then how.
-        self.dependencies: list[Any] = [*who, Depends(from_own_page)]
+        #: For the router: who is asking first, then how, then for what.
+        self.dependencies: list[Any] = [
+            *who[:-1],
+            Depends(_introduce(who[-1])),
+            Depends(from_own_page),
+            Depends(within_role),
+        ]
 
     def announce(self, path: str) -> None:
         """Say in the log that the admin is closed, if it is."""
         if self.closed:
             log.warning("the admin at %s is closed: TASKFLOW_ENV=production and no auth=", path)
+
+
+def _introduce(who: DependsMarker) -> Callable[..., Any]:
+    """A dependency that leaves word of whom ``who`` has let in."""
+
+    async def introduce(request: Request, found: Any = who) -> None:
+        remember(request.scope, found if isinstance(found, Visitor) else visitor_of(found))
+
+    return introduce
+
+
+async def within_role(request: Request) -> None:
+    """Refuse what whoever asks may not do."""
+    visitor = visitor_in(request.scope)
+    if visitor.role != "operate" and request.method not in SAFE_METHODS:
+        raise HTTPException(403, f"{visitor.user or 'you'} may only look: the role is 'view'")
+    admit(request.scope)
 
 
 async def nobody() -> None:
@@ -70,10 +105,10 @@ class LoopbackOnly:
     def __init__(self) -> None:
         self._told: set[str] = set()
 
-    async def check(self, request: Request) -> None:
+    async def check(self, request: Request) -> Visitor:
         foreign = why_foreign(request.scope)
         if foreign is None:
-            return
+            return SOMEBODY
         if foreign.kind not in self._told:
             self._told.add(foreign.kind)
             log.warning(
@@ -102,15 +137,19 @@ class BasicPairs:
     FastAPI's own HTTPBasic reads ASCII only.
     """
 
-    def __init__(self, pairs: Sequence[Pair]) -> None:
-        self._known = [f"{user}:{password}".encode() for user, password in pairs]
+    def __init__(self, pairs: Sequence[tuple[str, str, Role]]) -> None:
+        self._known = [
+            (f"{user}:{password}".encode(), Visitor(printable(user), role))
+            for user, password, role in pairs
+        ]
 
-    async def check(self, request: Request) -> None:
+    async def check(self, request: Request) -> Visitor:
         given = _decode(request.headers.get("authorization", ""))
         # Every pair is compared, so that the time says nothing about which one came close.
-        matches = [hmac.compare_digest(given, known) for known in self._known]
-        if not any(matches):
+        found = [visitor for known, visitor in self._known if hmac.compare_digest(given, known)]
+        if not found:
             raise HTTPException(401, "user and password are needed", CHALLENGE)
+        return found[0]
 
 
 async def from_own_page(request: Request) -> None:
@@ -132,8 +171,8 @@ def _decode(header: str) -> bytes:
         return b""
 
 
-def _pairs(auth: object) -> list[Pair]:
-    if isinstance(auth, tuple) and len(auth) == 2 and not isinstance(auth[0], tuple | list):
+def _pairs(auth: object) -> list[tuple[str, str, Role]]:
+    if isinstance(auth, tuple) and len(auth) in {2, 3} and not isinstance(auth[0], tuple | list):
         auth = [auth]
     if isinstance(auth, str | bytes) or not isinstance(auth, Sequence) or not auth:
         raise SettingsError(
@@ -143,11 +182,13 @@ def _pairs(auth: object) -> list[Pair]:
     return [_pair(number, pair) for number, pair in enumerate(auth)]
 
 
-def _pair(number: int, pair: object) -> Pair:
+def _pair(number: int, pair: object) -> tuple[str, str, Role]:
     # The values are secrets: the message says which one is wrong, never what it is.
-    if not isinstance(pair, tuple | list) or len(pair) != 2:
-        raise SettingsError(f"auth: entry {number} is not a (user, password) pair")
-    user, password = pair
+    if not isinstance(pair, tuple | list) or len(pair) not in {2, 3}:
+        raise SettingsError(
+            f"auth: entry {number} is neither a (user, password) pair nor (user, password, role)"
+        )
+    user, password, role = (*pair, "operate")[:3]
     if not isinstance(user, str) or not user or ":" in user:
         raise SettingsError(f"auth: the user of entry {number} must be a text without a colon")
     if not isinstance(password, str) or not password:
@@ -155,4 +196,6 @@ def _pair(number: int, pair: object) -> Pair:
             f"auth: the password of {user!r} must be a text that is not empty; is the environment "
             "variable set that it comes from?"
         )
-    return user, password
+    if role not in ROLES:
+        raise SettingsError(f"auth: the role of {user!r} must be one of {', '.join(ROLES)}")
+    return user, password, role

@@ -42,25 +42,27 @@ def add_lanes(router: APIRouter, scope: str, figures_of: Callable[[], Figures]) 
     _add_queues(router, scope, figures_of)
 
 
+async def look_at_lanes(figures: Figures) -> LaneList:
+    """The lanes and queues of this instance, and the machine; a second old at most."""
+    engine = figures.engine
+    measured = await figures.measured.get()
+    queues = await figures.queues.get()
+    sample = engine.sampler.latest
+    return LaneList(
+        instance=engine.instance,
+        items=[present_lane(engine, it, *measured.lanes[it.name]) for it in engine.lanes.values()],
+        queues=queues,
+        app=present_app(None if sample is None else sample.app),
+        host=present_host(None if sample is None else sample.host, cgroup=figures.cgroup),
+        loop=present_loop(engine.stalls, measured.lag),
+    )
+
+
 def _add_lanes(router: APIRouter, scope: str, figures_of: Callable[[], Figures]) -> None:
     @router.get("/lanes", operation_id=f"{scope}_lanes")
     async def lanes() -> LaneList:
         """The lanes and queues of this instance, and the machine; a second old at most."""
-        figures = figures_of()
-        engine = figures.engine
-        measured = await figures.measured.get()
-        queues = await figures.queues.get()
-        sample = engine.sampler.latest
-        return LaneList(
-            instance=engine.instance,
-            items=[
-                present_lane(engine, it, *measured.lanes[it.name]) for it in engine.lanes.values()
-            ],
-            queues=queues,
-            app=present_app(None if sample is None else sample.app),
-            host=present_host(None if sample is None else sample.host, cgroup=figures.cgroup),
-            loop=present_loop(engine.stalls, measured.lag),
-        )
+        return await look_at_lanes(figures_of())
 
     @router.patch(
         "/lanes/{name}",

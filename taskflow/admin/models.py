@@ -118,6 +118,9 @@ class TaskList(BaseModel):
     items: list[Task]
     #: Give it as ``cursor`` for the next page; null on the last.
     next_cursor: str | None
+    #: Set if the search for a query gave up here: older tasks were not looked at yet, the next page
+    #: goes on with them.
+    searched_to: Moment | None = None
 
 
 class Percentiles(BaseModel):

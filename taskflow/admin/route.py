@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import cached_property
 from typing import Any, ClassVar
 
 from fastapi.encoders import jsonable_encoder
@@ -12,10 +13,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Match
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
+from taskflow.admin.audit import Audit, Overheard, is_audited
 from taskflow.admin.outgoing import Outgoing
 from taskflow.errors import NotStartedError, StoreUnavailableError
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 HEADERS = {
     "Cache-Control": "no-store",
@@ -29,18 +33,41 @@ class AdminRoute(APIRoute):
     """A route with the headers of the admin, on errors too.
 
     Its errors are always ``{"detail": ...}``, whatever handlers the app has for its own routes.
-    Whatever it answers goes through ``outgoing``, so that no route can forget to hide secrets.
+    Whatever it answers goes through ``outgoing``, so that no route can forget to hide secrets, and
+    whatever it was to change is told to ``audit``.
     """
 
     outgoing: ClassVar[Outgoing | None] = None
+    audit: ClassVar[Audit | None] = None
 
     @classmethod
-    def through(cls, outgoing: Outgoing) -> type[AdminRoute]:
+    def through(cls, outgoing: Outgoing, audit: Audit | None = None) -> type[AdminRoute]:
         """The class of the routes of one admin."""
-        return type(cls.__name__, (cls,), {"outgoing": outgoing})
+        return type(cls.__name__, (cls,), {"outgoing": outgoing, "audit": audit})
 
-    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
-        handle = super().get_route_handler()
+    def get_route_handler(self) -> Handler:
+        answer = self._make_answer(super().get_route_handler())
+
+        async def answer_and_note(request: Request) -> Response:
+            audit = self.audit
+            if audit is None or not is_audited(self, request.method):
+                return await answer(request)
+            overheard = Overheard(request.receive)
+            status = 500
+            try:
+                response = await answer(Request(request.scope, overheard))
+                status = response.status_code
+            except HTTPException as error:
+                status = error.status_code
+                raise
+            finally:
+                await audit.note(request, self, bytes(overheard.body), status)
+            return response
+
+        return answer_and_note
+
+    def _make_answer(self, handle: Handler) -> Handler:
+        """``handle`` with the headers, and the errors, of the admin."""
 
         async def answer(request: Request) -> Response:
             try:
@@ -64,6 +91,24 @@ class AdminRoute(APIRoute):
             return response
 
         return answer
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.methods and scope["method"] not in self.methods:
+            # Strangers must not hear by this which paths there are.
+            await self._other_methods.app(scope, receive, send)
+            return
+        await super().handle(scope, receive, send)
+
+    @cached_property
+    def _other_methods(self) -> APIRoute:
+        """What answers requests by another method: the same guard, then 405."""
+        allowed = {"Allow": ", ".join(sorted(self.methods or ()))}
+
+        async def refuse() -> None:
+            raise HTTPException(405, headers=allowed)
+
+        # Nothing is done, so that there is nothing to tell the audit.
+        return AdminRoute(self.path, refuse, dependencies=self.dependencies)
 
     def _hide(self, detail: Any) -> Any:
         return detail if self.outgoing is None else self.outgoing.hide(detail)

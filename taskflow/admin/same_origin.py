@@ -9,7 +9,7 @@ from __future__ import annotations
 from starlette.datastructures import Headers
 
 #: Methods that change nothing.
-SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SAFE_METHODS = frozenset({"GET", "HEAD"})
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 

@@ -25,6 +25,9 @@ from taskflow.record import (
 )
 from taskflow.schedules.rows import Fired, Firing, FiringRow, ScheduleRow
 from taskflow.states import TaskStatus
+from taskflow.stores.annals import Annals
+from taskflow.stores.news import News
+from taskflow.stores.search import TaskSearch
 
 
 @dataclass(slots=True, frozen=True)
@@ -80,6 +83,10 @@ class Store(Protocol):
 
     #: For people: ``sqlite:///srv/tasks.db``, without secrets.
     url: str
+    #: What people look for, look back at, and look on.
+    search: TaskSearch
+    annals: Annals
+    news: News
 
     async def open(self, instance: str, now: float) -> None:
         """Create or migrate the schema, check that it is usable, register this instance.

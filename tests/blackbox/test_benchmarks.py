@@ -39,8 +39,11 @@ def short_load(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
-#: Benchmarks that start many processes.
-COSTLY = {"idle", "ping_under_load", "schedules", "timeouts", "recovery", "route", "memory"}
+#: Benchmarks that start many processes, or a browser.
+COSTLY = {
+    *("idle", "ping_under_load", "schedules", "timeouts", "recovery", "route", "memory"),
+    *("screen", "search", "streams"),
+}
 
 
 @pytest.mark.usefixtures("short_load")

@@ -104,7 +104,7 @@ async def test_other_methods_are_refused(site: Site) -> None:
 async def test_while_the_store_is_locked_it_is_live_but_not_ready_and_comes_back(
     db_path: Path,
 ) -> None:
-    site = Site(db_path, enqueue_timeout=1.0)
+    site = Site(db_path, enqueue_timeout=1.0, history=False)
     async with site.serve() as http:
         with locked(db_path):
             # Refused before it has written anything else, so that nothing is left to write.
@@ -136,6 +136,18 @@ async def test_while_the_store_is_locked_it_is_live_but_not_ready_and_comes_back
         await site.until(await site.add(site.quick), "success")
         assert "last write" not in wrong(await health_until(site, ready=True))
         assert value(await scrape(site), "store_trouble") == 0
+
+
+async def test_a_point_of_the_history_shows_that_writes_are_taken_again(db_path: Path) -> None:
+    site = Site(db_path, enqueue_timeout=1.0)
+    async with site.serve():
+        with locked(db_path), pytest.raises(StoreUnavailableError):
+            await site.add(site.held)
+
+        # Nobody adds anything; the next point is due within 10 s.
+        found = await health_until(site, status="ok")
+
+        assert wrong(found) == {}
 
 
 async def test_an_instance_that_stops_is_not_ready(db_path: Path) -> None:

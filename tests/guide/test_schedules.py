@@ -536,6 +536,29 @@ async def test_run_now_is_beside_the_rule_and_also_while_paused(
         assert (run.kind, run.task_id) == ("hand", handle.task_id)
 
 
+async def test_two_people_who_run_it_in_the_same_moment_run_it_twice(
+    db_path: Path, hands: Hands, crew: Crew
+) -> None:
+    def declare(manager: TaskManager) -> None:
+        manager.schedule(every=3600, name="x", overlap="allow")(crew.pass_through)
+
+    async with started(db_path, hands, declare) as manager:  # the clock stands still
+        handles = await in_time(asyncio.gather(*[manager.schedules.run_now("x") for _ in range(3)]))
+
+        assert len({handle.task_id for handle in handles}) == 3
+        assert len(await manager.schedules.runs("x")) == 3
+
+
+def test_a_declaration_after_the_loop_has_ended_is_one_for_the_next_start(
+    db_path: Path, crew: Crew
+) -> None:
+    manager = TaskManager(db_path)
+
+    asyncio.run(manager.startup())  # and never shut down
+
+    manager.schedule(every=60, name="x")(crew.pass_through)  # raises nothing
+
+
 async def test_the_state_tells_the_next_runs_in_words_and_times(
     db_path: Path, hands: Hands, crew: Crew
 ) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import Any
 
 import pytest
+from fastapi import HTTPException
 from starlette.datastructures import Headers
 
+from taskflow.admin.audit import action_of
 from taskflow.admin.guard import BasicScheme, Guard
 from taskflow.admin.locality import host_name, is_loopback_name, why_foreign
+from taskflow.admin.roles import Visitor, visitor_of
 from taskflow.admin.same_origin import is_json_or_empty, why_cross_site
 from taskflow.errors import SettingsError
 
@@ -207,6 +211,9 @@ def test_a_body_must_be_json(headers: dict[str, str], fine: bool) -> None:
         ("", "secret"),
         ("ad:min", "secret"),
         ("admin", "secret", "more"),
+        ("admin", "secret", "view", "more"),
+        [("admin", "secret", None)],
+        ("admin", "secret", "View"),
         [],
         [("admin",)],
         [("admin", "secret"), ("other", "")],
@@ -226,9 +233,66 @@ def test_the_message_about_a_wrong_pair_does_not_tell_the_password() -> None:
     assert "s3cret" not in str(refused.value)
 
 
-@pytest.mark.parametrize("auth", [("u", "p"), [("u", "p"), ("v", "q")], [["u", "p"]]])
+@pytest.mark.parametrize(
+    "auth",
+    [
+        ("u", "p"),
+        [("u", "p"), ("v", "q")],
+        [["u", "p"]],
+        ("u", "p", "view"),
+        [("u", "p", "operate")],
+    ],
+)
 def test_pairs_are_basic_auth(auth: Any) -> None:
     guard = Guard(auth, production=True)
 
     assert isinstance(guard.dependencies[0].dependency, BasicScheme)
     assert not guard.closed
+
+
+class Level(StrEnum):
+    VIEW = "view"
+    OTHER = "other"
+
+
+@pytest.mark.parametrize(
+    ("found", "visitor"),
+    [
+        (None, Visitor(None, "operate")),
+        (Level.VIEW, Visitor(None, "view")),
+        ({"role": Level.VIEW, "user": "ada"}, Visitor("ada", "view")),
+        ({"user": "", "name": "ada"}, Visitor("ada", "operate")),
+        ({"user": "a\x1b" + "b" * 300}, Visitor("a\\x1b" + "b" * 195, "operate")),
+    ],
+)
+def test_a_visitor_is_made_of_whatever_a_dependency_returns(
+    found: object, visitor: Visitor
+) -> None:
+    assert visitor_of(found) == visitor
+
+
+@pytest.mark.parametrize("role", ["admin", None, 1, Level.OTHER, [], "view "])
+def test_a_role_that_there_is_not_lets_nobody_in(role: object) -> None:
+    with pytest.raises(HTTPException) as refused:
+        visitor_of({"role": role})
+
+    assert refused.value.status_code == 403
+    assert "view or operate" in refused.value.detail
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "action"),
+    [
+        ("POST", "/{task_id}/retry", "retry"),
+        ("POST", "/bulk", "bulk"),
+        ("PATCH", "/lanes/{name}", "lane.patch"),
+        ("PATCH", "/queues/{name:path}", "queue.patch"),
+        ("POST", "/schedules", "schedule.add"),
+        ("POST", "/schedules/{name:path}/pause", "schedule.pause"),
+        ("DELETE", "/schedules/{name:path}", "schedule.delete"),
+        ("DELETE", "/scheduled/{run_key:path}", "plan.delete"),
+        ("DELETE", "/{task_id}", "delete"),
+    ],
+)
+def test_the_name_of_an_action_comes_from_its_route(method: str, path: str, action: str) -> None:
+    assert action_of(method, path) == action

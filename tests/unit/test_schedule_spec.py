@@ -29,6 +29,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"every": 60, "jitter": float("inf")}, "jitter=inf"),
     ({"every": 60, "jitter": "5"}, "jitter='5'"),
     ({"every": 60, "jitter": 10**400}, "jitter="),
+    ({"every": 60, "jitter": 60}, "would leave out the next ones"),
     ({"every": 60, "run_on_startup": 1}, "True or False"),
 ]
 

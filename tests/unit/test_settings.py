@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from executors.limits import available_cpus
 from taskflow.errors import SettingsError
-from taskflow.settings import Settings, load_settings
+from taskflow.settings import Settings, load_settings, source_of
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +46,9 @@ def test_defaults_suit_the_machine() -> None:
         "max_args_bytes": 262144,
         "max_result_bytes": 1048576,
         "max_crashes": 3,
+        "history": True,
+        "audit_rows": 10_000,
+        "audit_days": 90.0,
         "gc_freeze": True,
         "cpu_recycle_tasks": None,
         "cpu_recycle_mb": None,
@@ -81,6 +84,8 @@ RANGES: dict[str, tuple[object, object, str, str, str]] = {
     "env": ("development", "production", "prod", "test", "development or production"),
     "retention_days": (0, 36500, "-1", "inf", "a number from 0 to 36500"),
     "retention_failed_days": (0, 36500, "-1", "many", "a number from 0 to 36500"),
+    "audit_rows": (1, 10_000_000, "0", "x", "an integer from 1 to 10000000"),
+    "audit_days": (0, 36500, "-1", "nan", "a number from 0 to 36500"),
     "max_args_bytes": (1024, 16777216, "1023", "16777217", "an integer from 1024 to 16777216"),
     "max_result_bytes": (1024, 268435456, "0", "268435457", "an integer from 1024 to 268435456"),
     "max_crashes": (1, 1000, "0", "x", "an integer from 1 to 1000"),
@@ -99,9 +104,9 @@ RANGES: dict[str, tuple[object, object, str, str, str]] = {
 
 
 def test_every_setting_with_a_range_is_tested_here() -> None:
-    assert {*RANGES, "db", "gc_freeze", "capture_logging", "capture_print", "redact"} == set(
-        Settings.model_fields
-    )
+    others = {"db", "gc_freeze", "capture_logging", "capture_print", "history", "redact"}
+
+    assert {*RANGES, *others} == set(Settings.model_fields)
 
 
 @pytest.mark.parametrize("name", RANGES)
@@ -222,3 +227,20 @@ def test_importing_reads_nothing_from_the_environment() -> None:
     )
 
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_where_a_setting_comes_from_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TASKFLOW_IO_WORKERS", "3")
+    monkeypatch.setenv("taskflow_cpu_workers", "2")
+    monkeypatch.setenv("TASKFLOW_IO_QUEUE", "")
+
+    settings = load_settings(cpu_workers=1, async_queue=5000)
+
+    names = ("io_workers", "cpu_workers", "async_queue", "io_queue", "env")
+    assert [source_of(settings, name) for name in names] == [
+        "environment",
+        "code",
+        "code",
+        "default",
+        "default",
+    ]

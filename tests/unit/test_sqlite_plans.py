@@ -11,7 +11,17 @@ import pytest
 
 from taskflow.record import TaskFilter
 from taskflow.states import TaskStatus
-from taskflow.stores.sqlite import claims, commit, keyed, moves, queries, takeover
+from taskflow.stores.sqlite import (
+    claims,
+    commit,
+    keyed,
+    many,
+    moves,
+    queries,
+    search,
+    search_sql,
+    takeover,
+)
 from taskflow.stores.sqlite.checks import check_path
 from taskflow.stores.sqlite.schema import connect, migrate
 
@@ -56,6 +66,21 @@ STATEMENTS = {
     "key holders": queries.KEY_HOLDERS,
     "next due": queries.NEXT_DUE,
     "window": queries.WINDOW,
+    "groups of errors": search._ERRORS,
+    "rows of a search": search._ROWS,
+    "searched to": search._ARRIVED,
+    "the task at a moment": search._SEQ_AT,
+    "window of a status": f"SELECT seq FROM {search_sql.SOURCES['status'][0]} AND seq < :top",
+    "window of an error": f"SELECT seq FROM {search_sql.SOURCES['fingerprint'][0]} AND seq < :top",
+    "window of all": f"SELECT seq FROM {search_sql.SOURCES['all'][0]} AND seq < :top",
+    "floor of a status": search_sql.SOURCES["status"][1],
+    "floor of all": search_sql.SOURCES["all"][1],
+    "many: final": many.FINAL,
+    "many: open": many.OPEN,
+    "many: cancel": many.CANCEL,
+    "many: ask to end": many.ASK_TO_END,
+    "many: revive": many.REVIVE,
+    "many: keep attempts": many.KEEP_ATTEMPTS,
     "is it an id": queries.HAS_ID,
     "page by status": queries.page(TaskFilter(status=TaskStatus.FAILED), by_id=False)[0],
     "page by id": queries.page(TaskFilter(q="0190-000"), by_id=True)[0],

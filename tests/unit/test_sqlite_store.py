@@ -166,7 +166,7 @@ def _foreign(path: Path) -> None:
     ("make", "complaint"),
     [
         (_garbage, "is not an SQLite database: give taskflow a file of its own"),
-        (_newer, "has schema version 99, this taskflow knows 3: upgrade"),
+        (_newer, "has schema version 99, this taskflow knows 4: upgrade"),
         (_foreign, r"holds tables of another program \(meta, tasks, users\)"),
     ],
 )
@@ -258,7 +258,7 @@ async def test_the_tasks_of_the_first_version_are_still_there_and_run(db_path: P
 
     await store.open("me", NOW)
 
-    assert ask(db_path, "SELECT value FROM meta") == [("3",)]
+    assert ask(db_path, "SELECT value FROM meta") == [("4",)]
     assert (await store.take_over(rerun=True, max_crashes=3, now=NOW)).handed_back == 1
     claimed = await store.claim("io", 9, {"app:f"}, NOW)
     assert [one.task_id for one in claimed.tasks] == ["high", "held", "low"]
@@ -288,7 +288,7 @@ async def test_the_tasks_of_the_second_version_are_still_there_and_can_have_sche
 
     await store.open("me", NOW)
 
-    assert ask(db_path, "SELECT value FROM meta") == [("3",)]
+    assert ask(db_path, "SELECT value FROM meta") == [("4",)]
     assert await store.controls() == {("lane", "io"): "{}"}
     assert [one.task_id for one in (await store.claim("io", 9, {"app:f"}, NOW)).tasks] == ["first"]
     assert [(one.task_id, key) for one, key in await store.scheduled(9)] == [("later", None)]

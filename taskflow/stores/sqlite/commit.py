@@ -45,7 +45,7 @@ _ORDER = (
     "attempt", "started_at", "ended_at", "instance", "result",
     "queue", "priority", "at_most_once", "run_at", "timeout", "lease", "crashes",
     "idempotency_key", "concurrency_key", "key_limit", "tags",
-    "error", "stacktrace", "result_error", "progress",
+    "error", "stacktrace", "result_error", "progress", "fingerprint",
 )  # fmt: skip
 #: How many of them a row needs: new, ended within one commit, anything.
 _WIDTHS = (9, 14, len(_ORDER))
@@ -53,7 +53,7 @@ _WIDTHS = (9, 14, len(_ORDER))
 _UPDATE_ORDER = (
     "task_id", "lease", "status", "attempt", "max_attempts", "crashes", "run_at", "started_at",
     "ended_at", "instance", "owner", "result",
-    "error", "stacktrace", "result_error", "progress",
+    "error", "stacktrace", "result_error", "progress", "fingerprint",
 )  # fmt: skip
 _UPDATE_WIDTHS = (12, len(_UPDATE_ORDER))
 _ATTEMPT_ORDER = tuple(f for f in AttemptRecord.__dataclass_fields__ if f != "number")

@@ -23,14 +23,15 @@ _TAKEN = tuple(
 )
 
 #: The last execution of a task that is about to be run again, for its history.
-KEEP_ATTEMPT = (
+KEEP_ATTEMPT_OF = (
     "INSERT INTO attempts (task_id, started_at, ended_at, outcome, error, stacktrace, instance)"
     " SELECT task_id, started_at, coalesce(ended_at, started_at), CASE"
     " WHEN status = 'success' THEN 'succeeded'"
     " WHEN status = 'failed' AND error LIKE 'timed out%' THEN 'timed out'"
     " ELSE status END, error, stacktrace, instance"
-    " FROM tasks WHERE task_id = ? AND started_at IS NOT NULL"
+    " FROM tasks WHERE started_at IS NOT NULL AND"
 )
+KEEP_ATTEMPT = f"{KEEP_ATTEMPT_OF} task_id = ?"
 _STATUS = "SELECT status FROM tasks WHERE task_id = ?"
 _INSERT = (
     f"INSERT INTO tasks ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"

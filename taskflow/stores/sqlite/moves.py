@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from taskflow.states import FINAL, TaskStatus
 from taskflow.stores.sqlite.keyed import KEEP_ATTEMPT
@@ -27,26 +27,29 @@ PROMOTE = (
     "UPDATE tasks SET status = 'pending', owner = NULL"
     " WHERE seq IN (SELECT value FROM json_each(?))"
 )
-CANCEL = (
+# What ends with WHERE or AND is for one task here, and for many in many.py.
+CANCEL_THOSE = (
     "UPDATE tasks SET status = 'cancelled', ended_at = ?, parked = NULL, blocked = NULL"
-    " WHERE task_id = ?"
-    " AND owner IS NULL AND status IN ('scheduled', 'pending', 'retrying')"
+    " WHERE owner IS NULL AND status IN ('scheduled', 'pending', 'retrying') AND"
 )
-REVIVE = (
+CANCEL = f"{CANCEL_THOSE} task_id = ?"
+REVIVE_THOSE = (
     "UPDATE tasks SET status = 'pending', run_at = NULL, started_at = NULL, ended_at = NULL,"
     " budget = coalesce(budget, max_attempts),"
     " max_attempts = attempt + coalesce(budget, max_attempts), crashes = 0, instance = NULL,"
     " owner = NULL, lease = lease + 1, error = NULL, stacktrace = NULL, result = NULL,"
-    " result_error = NULL, progress = NULL, parked = NULL, blocked = NULL WHERE task_id = ?"
+    " result_error = NULL, progress = NULL, fingerprint = NULL, parked = NULL, blocked = NULL WHERE"
 )
-_FINAL = ", ".join(sorted(f"'{status}'" for status in FINAL))
+REVIVE = f"{REVIVE_THOSE} task_id = ?"
+FINAL_NAMES = ", ".join(sorted(f"'{status}'" for status in FINAL))
 STATUS = "SELECT status FROM tasks WHERE task_id = ?"
-ASK_TO_END = (
+ASK_THOSE_TO_END = (
     "INSERT INTO cancels (task_id, requested_at)"
-    " SELECT task_id, ? FROM tasks WHERE task_id = ? AND owner IS NOT NULL"
-    f" AND status NOT IN ({_FINAL})"
-    " ON CONFLICT (task_id) DO NOTHING"
+    " SELECT task_id, ? FROM tasks WHERE owner IS NOT NULL"
+    f" AND status NOT IN ({FINAL_NAMES}) AND"
 )
+ONCE = "ON CONFLICT (task_id) DO NOTHING"
+ASK_TO_END = f"{ASK_THOSE_TO_END} task_id = ? {ONCE}"
 OLD = (
     "SELECT seq, task_id FROM tasks INDEXED BY tasks_ended"
     " WHERE status = ? AND ended_at < ? ORDER BY ended_at LIMIT ?"
@@ -125,8 +128,16 @@ def prune(connection: sqlite3.Connection, before: Mapping[TaskStatus, float], li
             if status in FINAL and len(found) < limit:
                 row = (status, time, limit - len(found))
                 found += connection.execute(OLD, row).fetchall()
-        if found:
-            connection.execute(DELETE, _json(seq for seq, _ in found))
-            for statement in DELETE_OF_TASKS:
-                connection.execute(statement, _json(task_id for _, task_id in found))
+        delete(connection, found)
     return len(found)
+
+
+def delete(connection: sqlite3.Connection, found: Sequence[tuple[int, str]]) -> None:
+    """Delete tasks, each given by number and id, with all that belongs to them.
+
+    The caller holds the transaction.
+    """
+    if found:
+        connection.execute(DELETE, _json(seq for seq, _ in found))
+        for statement in DELETE_OF_TASKS:
+            connection.execute(statement, _json(task_id for _, task_id in found))

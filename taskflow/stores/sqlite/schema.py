@@ -38,7 +38,8 @@ def _statements(name: str) -> Iterator[str]:
 
 #: The statements that lead from version n to version n + 1, at index n.
 MIGRATIONS: tuple[tuple[str, ...], ...] = tuple(
-    tuple(_statements(name)) for name in ("schema.sql", "schema_2.sql", "schema_3.sql")
+    tuple(_statements(name))
+    for name in ("schema.sql", "schema_2.sql", "schema_3.sql", "schema_4.sql")
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -26,7 +26,10 @@ from taskflow.record import (
 )
 from taskflow.schedules.rows import Fired, Firing, FiringRow, ScheduleRow
 from taskflow.states import TaskStatus
+from taskflow.stores.annals import Annals
 from taskflow.stores.base import Claimed, TakenOver, Waiting, Window
+from taskflow.stores.news import News
+from taskflow.stores.search import TaskSearch
 from taskflow.stores.sqlite import (
     claims,
     commit,
@@ -37,13 +40,17 @@ from taskflow.stores.sqlite import (
     schedules,
     takeover,
 )
+from taskflow.stores.sqlite.access import Access
+from taskflow.stores.sqlite.annals import SQLiteAnnals
 from taskflow.stores.sqlite.checks import check_path
 from taskflow.stores.sqlite.clean import clean
 from taskflow.stores.sqlite.liveness import Liveness
+from taskflow.stores.sqlite.news import SQLiteNews
 from taskflow.stores.sqlite.problems import UncertainError
 from taskflow.stores.sqlite.reader import Reader
 from taskflow.stores.sqlite.rows import to_record
 from taskflow.stores.sqlite.schema import check_library, connect, migrate
+from taskflow.stores.sqlite.search import SQLiteSearch
 from taskflow.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -80,6 +87,16 @@ class SQLiteStore:
         self._version = -1
         #: What an earlier commit may have written although it failed.
         self._doubtful: set[object] = set()
+        access = Access(
+            write=self._write,
+            fetch=self._fetch,
+            survey=self._survey,
+            instance=lambda: self._instance,
+            path=lambda: self.path,
+        )
+        self.search: TaskSearch = SQLiteSearch(access)
+        self.annals: Annals = SQLiteAnnals(access)
+        self.news: News = SQLiteNews(access)
 
     # -- lifecycle ---------------------------------------------------------------------------
 

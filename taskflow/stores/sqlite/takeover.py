@@ -8,6 +8,7 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
+from taskflow.fingerprint import fingerprint
 from taskflow.states import FINAL
 from taskflow.stores.base import TakenOver
 from taskflow.stores.sqlite.transactions import transaction
@@ -60,6 +61,7 @@ HAND_BACK_RAN = (
 )
 HAND_BACK_PENDING = f"{_CHANGE} {_FREED} WHERE {_DEAD} AND status = 'pending'"
 FREE_OTHERS = f"{_CHANGE} {_FREED} WHERE {_DEAD}"
+NAME_ERROR = "UPDATE tasks SET fingerprint = ? WHERE seq = ?"
 FORGET = "DELETE FROM instances WHERE id IN (SELECT value FROM json_each(:dead))"
 
 
@@ -88,9 +90,17 @@ def free_tasks(
     def change(statement: str) -> int:
         return connection.execute(statement, values).rowcount
 
+    def end(statement: str) -> int:
+        ended = connection.execute(
+            f"{statement} RETURNING func_name, error, seq", values
+        ).fetchall()
+        named = [(fingerprint(name, error), seq) for name, error, seq in ended]
+        connection.executemany(NAME_ERROR, named)
+        return len(ended)
+
     with transaction(connection):
-        interrupted = change(INTERRUPT)
-        failed = change(FAIL)
+        interrupted = end(INTERRUPT)
+        failed = end(FAIL)
         others = change(CANCEL_ASKED)
         change(KEEP_ATTEMPTS)
         handed_back = change(HAND_BACK_RAN) + change(HAND_BACK_PENDING)
