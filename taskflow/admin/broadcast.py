@@ -86,13 +86,14 @@ class Broadcaster:
                 self._left_at = self._monotonic()
                 await self._renew()
                 self._runner = asyncio.create_task(self._run(), name="taskflow-broadcast")
-        missed = await self._missed(Position.read(last_event_id))
+        last = Position.read(last_event_id)
+        missed = await self._missed(last)
         # From here on nothing is awaited: it hears of everything after the position it is told.
         self._clients.add(client)
         seq = str((self._position if missed is None else missed.position) or "")
         hello = {"instance": self.engine.instance, "seq": seq, "resumed": missed is not None}
         client.offer(frame("hello", hello, seq))
-        if missed is not None and missed.position != self._position:
+        if missed is not None and missed.position != last:
             client.offer(self._frame(missed))
         for board in self._sent.values():
             client.offer(board)
@@ -132,6 +133,9 @@ class Broadcaster:
             await self._end()
 
     async def _turn(self, now: float) -> None:
+        if any(client.parting() for client in self._clients):
+            self.stop.tell()
+            return
         if now >= self._beat_at:
             self._beat_at = now + HEARTBEAT_EVERY
             self._tell(HEARTBEAT)

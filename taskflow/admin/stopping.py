@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 from typing import Any
@@ -33,6 +33,10 @@ class Stop:
             or (self._server is not None and bool(self._server.should_exit))
             or (self._terminated is not None and bool(self._terminated.is_set()))
         )
+
+    def tell(self) -> None:
+        """The server is about to stop."""
+        self._told = True
 
     def attach(self) -> None:
         """Find out how the server hears of signals; called on its event loop.
@@ -70,12 +74,23 @@ class Stop:
             signal.signal(number, partial(self._note, handler))
 
     def _note_on_loop(self, handle: Any) -> None:
-        self._told = True
+        self.tell()
         handle._run()
 
     def _note(self, handler: Any, number: int, frame: FrameType | None) -> None:
-        self._told = True
+        self.tell()
         handler(number, frame)
+
+
+def parting(send: Any) -> Callable[[], bool]:
+    """Tells whether the server wants this connection to end; called once its response has begun.
+
+    uvicorn says so to each when it stops, also where it is run by code and hears of no signal.
+    """
+    for owner in _owners(send):
+        if getattr(owner, "keep_alive", None) is True:
+            return lambda: not owner.keep_alive
+    return lambda: False
 
 
 def abort(send: Any) -> None:

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from taskflow.admin.stopping import abort
+from taskflow.admin.stopping import abort, parting
 
 #: Frames and bytes that wait for one client. Frames are shared by all clients.
 MOST_FRAMES = 200
@@ -39,8 +39,9 @@ class Client:
         self._size = 0
         self._ended = False
         self._news = asyncio.Event()
-        #: Cuts its connection.
+        #: Cuts its connection; tells whether the server wants it to end.
         self.cut: Callable[[], None] = lambda: None
+        self.parting: Callable[[], bool] = lambda: False
 
     def offer(self, frame: bytes) -> None:
         """A frame to be sent; never waits."""
@@ -95,6 +96,7 @@ class EventStream(Response):
         try:
             start = {"type": "http.response.start", "status": 200, "headers": self.raw_headers}
             await send(start)
+            client.parting = parting(send)
             while body := await client.take():
                 await send({"type": "http.response.body", "body": body, "more_body": True})
             await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import signal
 import socket
@@ -15,7 +16,10 @@ from typing import Any, Self
 
 import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
+from taskflow import TaskAdmin, TaskManager
 from tests.apps.server import PATIENCE, Server, until
 
 Event = tuple[str, str, Any]
@@ -120,6 +124,24 @@ def test_a_stream_that_comes_back_hears_what_it_missed_and_nothing_twice_for_lon
             assert stranger.of("hello")[0]["resumed"] is False
 
 
+def test_a_stream_that_comes_back_after_a_restart_hears_what_happened_before_it_did(
+    tmp_path: Path,
+) -> None:
+    with Server(tmp_path) as server:
+        with Stream(server.url) as stream:
+            stream.until_success(*server.add("async"))
+            last = [seq for _, seq, _ in stream.events if seq][-1]
+        server.terminate()
+        server.start()
+        server.wait_until_up()
+        missed = server.add("async")
+        server.wait_until_done(missed)
+
+        with Stream(server.url, last) as again:  # the first one that this process serves
+            assert again.of("hello")[0]["resumed"] is True
+            again.until_success(*missed)
+
+
 def test_tasks_of_another_instance_are_told_of_and_any_instance_can_resume(tmp_path: Path) -> None:
     other_folder = tmp_path / "other"
     other_folder.mkdir()
@@ -180,3 +202,24 @@ def test_a_client_that_does_not_read_does_not_keep_the_server_from_ending(tmp_pa
             took = server.terminate()
 
         assert took < 5.0
+
+
+async def test_streams_end_when_code_stops_a_server_that_hears_no_signals(tmp_path: Path) -> None:
+    app = FastAPI()
+    TaskAdmin(app, TaskManager(tmp_path / "tasks.db"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        signal_before = signal.getsignal(signal.SIGTERM)
+        serving = asyncio.create_task(server._serve([listener]))  # without its signal handlers
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        while not server.started:
+            await asyncio.sleep(0.01)
+        stream = await asyncio.to_thread(Stream(url).__enter__)
+
+        server.should_exit = True
+        async with asyncio.timeout(PATIENCE):
+            await serving
+
+        await asyncio.to_thread(stream.__exit__)
+        assert stream.of("bye") == [{}]
+        assert signal.getsignal(signal.SIGTERM) is signal_before
