@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 STEPS = {10: 6 * 3600.0, 60: 7 * 86_400.0, 3600: 400 * 86_400.0}
 FINEST = min(STEPS)
 MINUTE = 60
+#: Slices of each width that are remembered. A clock that is set back comes upon them again, and
+#: what is written then must hold what was counted the first time.
+REMEMBERED = 30
 #: The step of the points that say that an instance started.
 START = 0
 START_KEPT = STEPS[3600]
@@ -88,8 +91,8 @@ class History(Service):
         self._slice: Slice | None = None
         #: The point that says that this instance started, until it is written.
         self._start: Point | None = None
-        #: The minute and the hour that the newest slice belongs to, by their length in seconds.
-        self._wider: dict[int, tuple[int, Slice]] = {}
+        #: What was last written to, by the length in seconds and when it begins.
+        self._recent: dict[int, dict[int, Slice]] = {step: {} for step in STEPS}
         self._waited: list[float] = []
         self._in_trouble = False
 
@@ -128,7 +131,7 @@ class History(Service):
         self._count(over)
         at = int(over.begin // FINEST) * FINEST
         over.end = max(over.end, min(now, at + FINEST))
-        points = [self._point(FINEST, at, over), *self._widen(over)]
+        points = [self._take_in(step, over) for step in STEPS]
         waited = [round(lane.waiting / over.looks, 1) for lane in over.lanes.values()]
         last = now // MINUTE != at // MINUTE
         if last or over.lively or waited != self._waited or self._sources.in_doubt():
@@ -151,23 +154,17 @@ class History(Service):
         into.failed, into.added = failed - known.failed, added - known.added
         known.failed, known.added = failed, added
 
-    def _widen(self, over: Slice) -> list[Point]:
-        """The minute and the hour of a slice, with the slice in them."""
-        points = []
-        for step in STEPS:
-            if step == FINEST:
-                continue
-            at = int(over.begin // step) * step
-            begun, whole = self._wider.get(step, (at, Slice(over.begin, over.end)))
-            if begun != at:
-                whole = Slice(over.begin, over.end)
-            whole.add(over)
-            self._wider[step] = at, whole
-            points.append(self._point(step, at, whole))
-        return points
-
-    def _point(self, step: int, at: int, figures: Slice) -> Point:
-        return Point(step, at, self._instance, figures.to_json())
+    def _take_in(self, step: int, over: Slice) -> Point:
+        """What a slice belongs to of this width, with the slice in it."""
+        at = int(over.begin // step) * step
+        recent = self._recent[step]
+        # Taken out and put in again: the first is the one that was not used for longest.
+        whole = recent.pop(at, None) or Slice(over.begin, over.end)
+        whole.add(over)
+        recent[at] = whole
+        if len(recent) > REMEMBERED:
+            del recent[next(iter(recent))]
+        return Point(step, at, self._instance, whole.to_json())
 
     async def _write(self, points: list[Point], before: Mapping[int, float]) -> None:
         start = () if self._start is None else (self._start,)

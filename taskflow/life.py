@@ -174,4 +174,4 @@ class Life:
     def make_store(self) -> Store:
         # A little less than a request waits: the store's own answer comes first and is definite.
         patience = 0.8 * self.settings.enqueue_timeout
-        return SQLiteStore(self._database, busy_timeout=patience)
+        return SQLiteStore(self._database, busy_timeout=patience, redactor=self.redactor)

@@ -273,11 +273,13 @@ class Outbox:
             self._unborn.difference_update(submission.records)
         if submissions and not self._takes_all(submissions):
             return Group(submissions, [], [], [])
-        self._due = False
         if self._lazy is not None:
             self._lazy.cancel()
             self._lazy = None
-        logs = [self._logs.popleft() for _ in range(min(len(self._logs), MOST_ROWS))]
+        # A line must not come before its task, which may be among those that are left.
+        self._due = bool(self._submissions)
+        lines = 0 if self._submissions else min(len(self._logs), MOST_ROWS)
+        logs = [self._logs.popleft() for _ in range(lines)]
         group = Group(submissions, list(self._dirty), self._attempts, logs)
         self._dirty.clear()
         self._attempts = []

@@ -22,6 +22,8 @@ DEEPEST = 64
 MOST_VALUES = 200_000
 #: Shorter texts hold nothing that could be told from an ordinary word.
 _SHORTEST = 5
+#: Half a secret before a cut is not longer, unless it is known by what stands before it.
+_MARGIN = 200
 
 _NOTHING = Hidden()
 
@@ -44,6 +46,16 @@ class Redactor:
         """``text`` without secrets; ``name`` is what the hook is told."""
         shown = self._text(text)
         return shown if self._hook is None else str(self._ask(name, shown))
+
+    def beginning(self, text: str, longest: int, name: str = "message") -> str:
+        """At most ``longest`` characters of ``text`` without secrets, for a bounded time.
+
+        The last of them are left off where ``text`` is longer: a secret that was cut there might
+        not look like one any more.
+        """
+        if len(text) <= longest:
+            return self.text(text, name)
+        return self.text(f"{text[:longest]}…", name)[:-_MARGIN]
 
     def value(self, value: object, name: str = "", hidden: Hidden = _NOTHING) -> object:
         """Decoded JSON without secrets, as a new value; ``name`` is what it stands under."""

@@ -28,7 +28,7 @@ _STRONG = _set(
     "mnemonic dsn"
 )
 #: Secret as the last word of a name.
-_LAST = _set("pass auth bearer session sessions pin sig sid")
+_LAST = _set("pass auth bearer session sessions pin sig sid pw")
 #: Secret side by side.
 _PAIRS = frozenset(
     {

@@ -60,7 +60,7 @@ _NAME_HINTS = (
     *("csrf", "xsrf", "mnemonic", "dsn", "key", "code", "session", "sessid", "string", "signature"),
     *("bearer", "conn", "phrase"),
 )
-_SHORT_NAME = re.compile(r"(?<![a-z])(?:pin|sig|sid)(?![a-z])", re.IGNORECASE)
+_SHORT_NAME = re.compile(r"(?<![a-z])(?:pin|sig|sid|pw)(?![a-z])", re.IGNORECASE)
 #: A name and what leads to its value: ``x=``, ``"x": ``, ``\"x\": ``, ``('x', ``, ``--x ``.
 _NAMED = re.compile(
     r"(?<![\w-])(?:(?P<name>[\w-]{2,200}+)"
@@ -90,6 +90,30 @@ _HARMLESS = frozenset({"", "None", "null", "True", "False", "true", "false"})
 _PYDANTIC = re.compile(r"^(\S{1,200})\n(  [^\n]*?\binput_value=)([^\n]*)", re.MULTILINE)
 
 
+#: ``<password>x</password>``
+_TAG = re.compile(
+    r"<([A-Za-z_][\w.:-]{0,199}+)(?:\s[^<>]{0,500}+)?+>(?:<!\[CDATA\[)?+\s{0,40}+([^<]++)(?=</)"
+)
+_ESCAPED_QUOTE = r"&(?:quot|apos|\#0?3[49]|\#x2[27]);"
+#: ``&quot;password&quot;:&quot;x&quot;``, as JSON stands in HTML.
+_ESCAPED = re.compile(
+    rf"(?<![\w-])([\w-]{{2,200}}+)(?:"
+    rf"(?:{_ESCAPED_QUOTE})?+[ \t]{{0,8}}+[:=][ \t]{{0,8}}+{_ESCAPED_QUOTE}"
+    rf"(?P<quoted>(?:[^&\n]|&(?!{_ESCAPED_QUOTE[1:]}))++)"
+    rf"|{_ESCAPED_QUOTE}[ \t]{{0,8}}+[:=][ \t]{{0,8}}+(?P<bare>[^\s&,}}\])]++))",
+    re.IGNORECASE,
+)
+#: ``curl -u user:x``
+_LOGIN = re.compile(
+    r"(?<![\w-])((?:-u|-U|--user|--proxy-user)(?:=|[\"',]{0,3}+[ \t]{0,8}+[\"',]{0,3}+)"
+    r"[^\s:\"'=-][^\s:\"']{0,199}+:)[^\s\"']++"
+)
+#: What stands where a text was cut, at its end and in its middle.
+_CUTS = re.compile(r"…(?: \([\d,]{1,20}+ characters\))?+\Z|\n\.\.\.\n")
+_MIDDLE = "\n...\n"
+_REST_OF_USERINFO = re.compile(r"(?<=\n\.\.\.\n)[^\s\"'<>@/]{1,2000}+(?=@)")
+
+
 class TextRedactor:
     """Puts ``mask`` in the place of everything in a text that looks like a secret.
 
@@ -106,7 +130,7 @@ class TextRedactor:
         """``text`` without secrets."""
         if "\n" not in text:
             return self._line(text)
-        if len(text) <= _LONGEST_BY_LINES and "-----BEGIN" not in text:
+        if len(text) <= _LONGEST_BY_LINES and "-----BEGIN" not in text and _MIDDLE not in text:
             lines = text.split("\n")
             shown = list(map(self._line, lines))
             if shown == lines:
@@ -138,6 +162,8 @@ class TextRedactor:
             text = _hide_keys(text, mask)
         if "://" in text and "@" in text:
             text = _hide_userinfo(text, mask)
+        if "…" in text or _MIDDLE in text:
+            text = _hide_cut_userinfo(text, mask)
         if _SHAPE_HINT.search(text):
             text = _SHAPES.sub(mask, text)
         if "eyJ" in text:
@@ -147,9 +173,24 @@ class TextRedactor:
             text = _SCHEME.sub(lambda found: _hide_scheme(found, mask), text)
         if "input_value=" in text:
             text = _PYDANTIC.sub(lambda found: _hide_input(found, self._names, mask), text)
+        if "curl" in lower or "wget" in lower:
+            text = _LOGIN.sub(lambda found: f"{found[1]}{mask}", text)
         if any(hint in lower for hint in self._hints) or _SHORT_NAME.search(lower):
+            if "</" in text:
+                text = _TAG.sub(lambda found: _hide_last(found, self._names, mask), text)
+            if "&quot;" in lower or "&apos;" in lower or "&#" in text:
+                text = _ESCAPED.sub(lambda found: _hide_last(found, self._names, mask), text)
             text = _hide_named(text, self._names, mask)
         return text
+
+
+def _hide_last(found: re.Match[str], names: SecretNames, mask: str) -> str:
+    """The match without the value at its end, if the name at its beginning is that of a secret."""
+    value = found[found.lastindex or 0]
+    name = found[1].rpartition(":")[2]
+    if not value.strip() or name not in names or _is_harmless(value.strip(), name):
+        return found[0]
+    return f"{found[0].removesuffix(value)}{mask}"
 
 
 def _hide_keys(text: str, mask: str) -> str:
@@ -183,6 +224,26 @@ def _hide_userinfo(text: str, mask: str) -> str:
             done = start = at
         start = text.find("://", start)
     return "".join([*parts, text[done:]])
+
+
+def _hide_cut_userinfo(text: str, mask: str) -> str:
+    """Hide ``user:pass`` after ``://`` where the text was cut before the ``@``, or in it."""
+    parts: list[str] = []
+    done = before = 0
+    for cut in _CUTS.finditer(text):
+        # No further back than to the cut before: the text is gone through once.
+        first = max(before, cut.start() - _LONGEST_USERINFO)
+        start = text.rfind("://", first, cut.start()) + 3
+        before = cut.end()
+        if start < 3:
+            continue
+        part = text[start : cut.start()]
+        whole = "@" not in part and _AFTER_USERINFO.search(part) is None
+        if whole and ":" in part and _is_userinfo(part):
+            parts += [text[done:start], mask]
+            done = cut.start()
+    text = "".join([*parts, text[done:]]) if parts else text
+    return _REST_OF_USERINFO.sub(mask, text) if "@" in text else text
 
 
 def _is_userinfo(part: str) -> bool:

@@ -1,4 +1,4 @@
-"""Writes down who did what over the API: one row for each request that was to change something."""
+"""Writes down who did what over the API: a row for each request that was to change something."""
 
 from __future__ import annotations
 
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 #: Characters of a target and of what was sent along that are kept.
 LONGEST_TARGET = 300
 LONGEST_DETAIL = 2000
+#: Answers to requests that nothing was there for, or that made no sense: anybody can send any
+#: number of them, and they would drive out what was done.
+LEFT_OUT = frozenset({404, 422})
 #: Seconds that an answer waits for its row.
 PATIENCE = 1.0
 _DAY = 86_400.0
@@ -76,9 +79,11 @@ class Audit:
     async def note(self, request: Request, route: APIRoute, body: bytes, status: int) -> None:
         """Write down a request that the guard let through, and how it was answered.
 
+        Answers of `LEFT_OUT` are not written down.
+
         Whatever becomes of that, the answer stands: the log tells of a row that is missing.
         """
-        if not is_admitted(request.scope) or not self._life.is_running:
+        if status in LEFT_OUT or not is_admitted(request.scope) or not self._life.is_running:
             return
         engine = self._life.engine
         settings = engine.settings

@@ -36,6 +36,9 @@ MOST_TASKS = 200
 MOST_STREAMS = 1000
 #: Seconds that a client has to take its last frame.
 LAST = 0.2
+#: Characters of an error that are told, and that are looked at for secrets.
+LONGEST_ERROR = 300
+LOOKED_AT = 4 * LONGEST_ERROR
 #: Left out of the tasks in an event: long, and nothing that a list shows.
 _LEFT_OUT = {"logs", "stacktrace", "result_error"}
 
@@ -65,6 +68,10 @@ class Broadcaster:
         self._until = 0.0
         self._renew_at = self._board_at = self._beat_at = self._left_at = 0.0
         self._sent: dict[str, bytes] = {}
+        self._ending = False
+        self._renewing: asyncio.Task[None] | None = None
+        #: What those who come back were told lately.
+        self._returns: dict[Position, asyncio.Task[tuple[Position, bytes] | None]] = {}
 
     @property
     def full(self) -> bool:
@@ -80,23 +87,19 @@ class Broadcaster:
         """A new client, which goes on after that event if that is possible."""
         client = Client()
         async with self._beginning:  # many come at once when an app is back
-            if self._runner is None or self._runner.done():
-                self.stop.attach()
-                self._position = None
-                self._left_at = self._monotonic()
-                await self._renew()
-                self._runner = asyncio.create_task(self._run(), name="taskflow-broadcast")
-        last = Position.read(last_event_id)
-        missed = await self._missed(last)
+            await self._begin()
+        missed = await self._missed(Position.read(last_event_id))
         # From here on nothing is awaited: it hears of everything after the position it is told.
         self._clients.add(client)
-        seq = str((self._position if missed is None else missed.position) or "")
+        seq = str((self._position if missed is None else missed[0]) or "")
         hello = {"instance": self.engine.instance, "seq": seq, "resumed": missed is not None}
         client.offer(frame("hello", hello, seq))
-        if missed is not None and missed.position != last:
-            client.offer(self._frame(missed))
+        if missed is not None and missed[1]:
+            client.offer(missed[1])
         for board in self._sent.values():
             client.offer(board)
+        if self._ending or self.over:
+            _dismiss(client)
         return client
 
     def leave(self, client: Client) -> None:
@@ -104,13 +107,36 @@ class Broadcaster:
         self._clients.discard(client)
         self._left_at = self._monotonic()
 
-    async def _missed(self, position: Position | None) -> Delta | None:
-        if position is None:
+    async def _begin(self) -> None:
+        if self._runner is not None and self._ending:
+            await asyncio.wait({self._runner})
+        if self._runner is None or self._runner.done():
+            self.stop.attach()
+            self._ending = False
+            self._position = None
+            self._left_at = self._monotonic()
+            await self._renew()
+            self._runner = asyncio.create_task(self._run(), name="taskflow-broadcast")
+
+    async def _missed(self, last: Position | None) -> tuple[Position, bytes] | None:
+        """Where somebody is who was at ``last``, and what he is to be told; None if unknown.
+
+        Looked up once for all who come back from the same place, as they do after a restart.
+        """
+        if last is None:
             return None
+        if last not in self._returns:
+            self._returns[last] = asyncio.create_task(self._look_back(last))
+        return await asyncio.shield(self._returns[last])
+
+    async def _look_back(self, last: Position) -> tuple[Position, bytes] | None:
         try:
-            return await self._news.since(position, MOST_TASKS)
+            delta = await self._news.since(last, MOST_TASKS)
         except StoreError:
             return None
+        if delta is None:
+            return None
+        return delta.position, self._frame(delta) if delta.position != last else b""
 
     # -- the loop ----------------------------------------------------------------------------
 
@@ -136,24 +162,31 @@ class Broadcaster:
         if any(client.parting() for client in self._clients):
             self.stop.tell()
             return
+        self._returns = {last: it for last, it in self._returns.items() if not it.done()}
         if now >= self._beat_at:
             self._beat_at = now + HEARTBEAT_EVERY
             self._tell(HEARTBEAT)
         if now >= self._board_at:
             self._board_at = now + BOARD
             await self._send_boards()
-        if now >= self._renew_at:
-            await self._renew()
-        if self._position is None:
-            return
-        delta = await self._news.since(self._position, MOST_TASKS)
+        if now >= self._renew_at and (self._renewing is None or self._renewing.done()):
+            # Nobody waits for it: it is a write, and the store may be locked for long.
+            self._renewing = asyncio.create_task(self._renew(), name="taskflow-watch")
+        if self._position is not None:
+            await self._send_news(self._position)
+
+    async def _send_news(self, position: Position) -> None:
+        delta = await self._news.since(position, MOST_TASKS)
         if delta is None:  # somebody else said that nobody looks
-            self._position = None
-            await self._renew()
-            self._tell(RESYNC)
-        elif delta.position != self._position:
+            self._position, self._renew_at = None, 0.0
+        elif delta.position != position:
             self._position = delta.position
-            self._tell(self._frame(delta))
+            try:
+                told = self._frame(delta)
+            except Exception:
+                log.exception("what changed could not be told")
+                told = RESYNC
+            self._tell(told)
 
     async def _renew(self) -> None:
         now = self.engine.clock.now()
@@ -184,11 +217,18 @@ class Broadcaster:
             task = present(record, now).model_dump(mode="json", exclude=_LEFT_OUT)
             if record.task_id in delta.grown:
                 task["logs"] = True
+            if task["error"] is not None:
+                task["error"] = task["error"][:LOOKED_AT]
             tasks.append(task)
         told = {record.task_id for record in delta.tasks}
         tasks += [{"task_id": it, "logs": True} for it in sorted(delta.grown - told)]
         tasks += [{"task_id": it, "gone": True} for it in delta.gone]
-        return frame("tasks", self._hide({"tasks": tasks, "more": delta.more}), str(delta.position))
+        shown = self._hide({"tasks": tasks, "more": delta.more})
+        for task in shown["tasks"]:
+            # Only now: a secret that is cut in two is not known as one.
+            if task.get("error"):
+                task["error"] = task["error"][:LONGEST_ERROR]
+        return frame("tasks", shown, str(delta.position))
 
     def _tell(self, frame: bytes) -> None:
         for client in self._clients:
@@ -196,10 +236,17 @@ class Broadcaster:
 
     async def _end(self) -> None:
         """Let every client go; one that does not read is cut off."""
+        self._ending = True
+        if self._renewing is not None:
+            self._renewing.cancel()
         for client in self._clients:
-            client.offer(BYE)
-            client.end()
+            _dismiss(client)
         if self._clients:
             await asyncio.sleep(LAST)
         for client in tuple(self._clients):
             client.cut()
+
+
+def _dismiss(client: Client) -> None:
+    client.offer(BYE)
+    client.end()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from fastapi import HTTPException
 
 from taskflow.admin.search_models import Action, BulkDone, BulkPreview
@@ -41,30 +43,46 @@ async def preview(engine: Engine, action: Action, text: str) -> BulkPreview:
     )
 
 
-async def run(engine: Engine, action: Action, text: str, expected: int) -> BulkDone:
-    """Do it to at most `CAP` tasks, the newest first."""
+async def run(
+    engine: Engine, action: Action, text: str, expected: int, complete: bool = True
+) -> BulkDone:
+    """Do it to at most `CAP` tasks, the newest first.
+
+    ``expected`` were counted before; that was all of them if ``complete``.
+    """
     query = _meant(engine, action, text)
     seen = await _look(engine, query)
-    if _is_other(seen, expected):
+    if complete and _is_other(seen, expected):
         raise HTTPException(
             409,
             f"{'' if seen.complete else 'at least '}{seen.count} tasks match now, and {expected} "
             "were expected: look at the preview again",
         )
-    done = skipped = 0
+    did = _Deeds()
+    looked = 0
     cursor: str | None = None
     until = engine.clock.monotonic() + PATIENCE
-    while done < CAP and engine.clock.monotonic() < until:
-        size = min(BATCH, CAP - done)
+    while did.done < CAP and engine.clock.monotonic() < until:
+        size = min(BATCH, CAP - did.done)
         picked = await engine.store.search.pick(query, engine.clock.now(), size, cursor)
-        count = await _act(engine, action, picked.items) if picked.items else 0
-        done, skipped = done + count, skipped + len(picked.items) - count
+        if picked.items:
+            await _act(engine, action, picked.items, did)
+        looked += len(picked.items)
         cursor = picked.next_cursor
         if cursor is None:
             break
-    if action == "retry" and done:
+    if action == "retry" and did.done:
         engine.dispatcher.puller.expect_all()
-    return BulkDone(done=done, skipped=skipped, left=max(0, seen.count - done - skipped))
+    changed = looked - did.done - did.unknown
+    return BulkDone(
+        done=did.done,
+        asked=did.asked,
+        unknown=did.unknown,
+        skipped=changed,
+        # Those that were told to end match until they have, and what is unknown here stays.
+        left=max(0, seen.count - (did.done - did.asked) - changed),
+        complete=seen.complete,
+    )
 
 
 def _meant(engine: Engine, action: Action, text: str) -> Query:
@@ -83,23 +101,36 @@ async def _look(engine: Engine, query: Query) -> Overview:
 
 def _is_other(seen: Overview, expected: int) -> bool:
     """Whether so much has changed that somebody should look again."""
-    if not seen.complete and seen.count > CAP and expected > CAP:
+    if not seen.complete and seen.count <= expected:
         return False  # how far a count came that gave up says nothing
     return abs(seen.count - expected) > max(TOLERANCE, SHARE * expected)
 
 
-async def _act(engine: Engine, action: Action, tasks: list[Handle]) -> int:
-    """How many of ``tasks`` it was done to."""
+@dataclass(slots=True)
+class _Deeds:
+    """What was done so far; those that were only ``asked`` to end are ``done``, too."""
+
+    done: int = 0
+    asked: int = 0
+    unknown: int = 0
+
+
+async def _act(engine: Engine, action: Action, tasks: list[Handle], did: _Deeds) -> None:
+    """Do it to ``tasks``, and add what was done to ``did``."""
     search = engine.store.search
     if action == "discard":
-        return await search.discard(tasks)
+        did.done += await search.discard(tasks)
+        return
     if action == "retry":
         known = [one for one in tasks if engine.registry.find(one.task_id, one.func_name)]
-        return await search.revive(known, engine.clock.now()) if known else 0
+        did.unknown += len(tasks) - len(known)
+        did.done += await search.revive(known, engine.clock.now()) if known else 0
+        return
     cancelled = await search.request_cancel(tasks, engine.clock.now())
     canceller = engine.dispatcher.canceller
     canceller.forget(cancelled.cancelled)
     if cancelled.asked:
         # Those that are held here; other instances find the requests by themselves.
         await canceller.obey_requests()
-    return len(cancelled.cancelled) + cancelled.asked
+    did.asked += cancelled.asked
+    did.done += len(cancelled.cancelled) + cancelled.asked

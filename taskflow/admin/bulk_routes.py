@@ -45,4 +45,6 @@ def add_bulk(router: APIRouter, scope: str, task_manager: TaskManager) -> None:
     )
     async def run(body: Annotated[BulkOrder, Depends(_ORDER.read)]) -> BulkDone:
         """Retry, cancel or discard what matches, at most 1000 tasks a call, the newest first."""
-        return await bulk.run(task_manager.engine, body.action, body.query, body.expected)
+        return await bulk.run(
+            task_manager.engine, body.action, body.query, body.expected, body.complete
+        )

@@ -33,11 +33,20 @@ def restore(given: Any, shown: Any, stored: Any, name: str = "arguments") -> Any
         return _members(given, shown, stored, name)
     if isinstance(given, list):
         return _items(given, shown, stored, name)
-    if isinstance(given, str) and (MASK in given or _CUT.search(given)):
+    if isinstance(given, str) and _stands_in(given):
         raise HiddenValueError(
             f"{name} was hidden or cut when it was shown: leave it as it was, or write all of it"
         )
     return given
+
+
+def _stands_in(value: Any) -> bool:
+    """Whether anything in ``value`` stands for what was hidden or cut."""
+    if isinstance(value, str):
+        return MASK in value or _CUT.search(value) is not None
+    if isinstance(value, dict):
+        return any(key == MORE or _stands_in(member) for key, member in value.items())
+    return isinstance(value, list) and any(map(_stands_in, value))
 
 
 def _members(given: dict[str, Any], shown: Any, stored: Any, name: str) -> dict[str, Any]:
@@ -59,6 +68,11 @@ def _items(given: list[Any], shown: Any, stored: Any, name: str) -> list[Any]:
     rest: list[Any] = []
     if len(stored) > MOST_MEMBERS and given and shown and given[-1] == shown[-1]:
         given, shown, rest = given[:-1], shown[:MOST_MEMBERS], stored[MOST_MEMBERS:]
+    if len(given) != len(shown) and any(map(_stands_in, given)):
+        raise HiddenValueError(
+            f"{name} has {len(given)} items and had {len(shown)}: which of them were hidden or cut "
+            "cannot be told any more; write all of them, or keep their number"
+        )
     pairs = itertools.zip_longest(shown[: len(given)], stored[: len(given)])
     known = [*pairs, *[(None, None)] * len(given)]
     found = [restore(value, *known[index], f"{name}[{index}]") for index, value in enumerate(given)]

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import re
+import unicodedata
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from typing import Annotated, Any, Literal
 
@@ -24,8 +26,8 @@ from taskflow.stores.search import Found
 
 #: Rows of one download, and of one page of it.
 MOST_ROWS, PAGE = 100_000, 200
-#: Rows that are made without letting anything else run.
-SLICE = 10
+#: Seconds for which rows are made without letting anything else run; one row may take longer.
+SLICE = 0.005
 
 Format = Literal["csv", "ndjson"]
 
@@ -37,8 +39,13 @@ COLUMNS = (
     "result_error", "tags", "idempotency_key", "concurrency_key", "source", "instance",
     "stacktrace",
 )  # fmt: skip
-#: Spreadsheets take a cell that begins like this for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+#: Spreadsheets take a cell that begins like this for a formula, in whatever width it is written.
+_SIGNS = frozenset("=+-@")
+#: They leave out what nobody sees before it: blanks, controls, marks of direction, empty letters.
+_UNSEEN = frozenset({"Cc", "Cf", "Zs", "Zl", "Zp", "Mn"})
+_EMPTY = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+#: Some take these for the end of a cell.
+_BETWEEN = re.compile(r"([;\t])")
 
 
 def add_export(
@@ -95,25 +102,29 @@ async def _texts(
 ) -> AsyncIterator[bytes]:
     if header:
         yield _encode(_line(COLUMNS))
-    for items in _slices(first.items):
-        yield _encode(write(_rows(engine, outgoing, items)))
+    for rows in _slices(engine, outgoing, first.items):
+        yield _encode(write(rows))
         await asyncio.sleep(0)  # others want to run, too
     async for found in others:
-        for items in _slices(found.items):
-            yield _encode(write(_rows(engine, outgoing, items)))
+        for rows in _slices(engine, outgoing, found.items):
+            yield _encode(write(rows))
             await asyncio.sleep(0)
 
 
-def _slices(items: list[TaskRecord]) -> Iterator[list[TaskRecord]]:
-    return (items[start : start + SLICE] for start in range(0, len(items), SLICE))
-
-
-def _rows(engine: Engine, outgoing: Outgoing, items: list[TaskRecord]) -> list[dict[str, Any]]:
-    now = engine.clock.now()
-    return [
-        outgoing.hide(present(record, now).model_dump(mode="json", exclude={"logs"}))
-        for record in items
-    ]
+def _slices(
+    engine: Engine, outgoing: Outgoing, items: list[TaskRecord]
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows, in pieces of which each takes a moment only: traces may be long."""
+    rows: list[dict[str, Any]] = []
+    until = engine.clock.monotonic() + SLICE
+    for record in items:
+        task = present(record, engine.clock.now())
+        rows.append(outgoing.hide(task.model_dump(mode="json", exclude={"logs"})))
+        if engine.clock.monotonic() >= until:
+            yield rows
+            rows, until = [], engine.clock.monotonic() + SLICE
+    if rows:
+        yield rows
 
 
 def _write_lines(rows: Sequence[dict[str, Any]]) -> str:
@@ -134,9 +145,17 @@ def _cell(value: object) -> object:
     """``value`` as one cell; a text that a spreadsheet would calculate is made a plain one."""
     if isinstance(value, dict | list):
         value = to_json(value).decode() if value else ""
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return value
+    if not isinstance(value, str):
+        return value
+    text = "".join(f"'{part}" if _is_formula(part) else part for part in _BETWEEN.split(value))
+    return f"'{text}" if text.startswith(("\t", "\r", "\n")) else text
+
+
+def _is_formula(text: str) -> bool:
+    for char in text:
+        if char not in _EMPTY and unicodedata.category(char) not in _UNSEEN:
+            return unicodedata.normalize("NFKC", char) in _SIGNS
+    return False
 
 
 def _encode(text: str) -> bytes:

@@ -95,9 +95,9 @@ class Fold:
             else:
                 instances[point.instance] = found
 
-    def points(self) -> Iterator[HistoryPoint]:
-        """All of them, oldest first."""
-        for at in sorted(self._slices):
+    def points(self, since: float = 0.0) -> Iterator[HistoryPoint]:
+        """All that begin at ``since`` or later, oldest first."""
+        for at in sorted(at for at in self._slices if at >= since):
             yield _sum_up(at, list(self._slices[at].values()))
 
 

@@ -9,15 +9,17 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from taskflow.admin.figures import Shared
-from taskflow.admin.history import SCALES, Fold, History, HistoryPoint, Span
+from taskflow.admin.history import SCALES, Fold, History, HistoryPoint, Scale, Span
 from taskflow.admin.values import moment
 from taskflow.engine import Engine
 from taskflow.history import START
 from taskflow.manager import TaskManager
+from taskflow.stores.annals import Annals
 
-#: Stored points that an answer is made of at most, the newest; and of these, how many are folded
-#: without letting anything else run in between.
-MOST_POINTS = 20_000
+#: Stored points that an answer is made of at most, the newest; how many of them are read at a time;
+#: and how many are folded without letting anything else run in between.
+MOST_POINTS = 40_000
+PAGE = 5_000
 SLICE = 25
 MOST_RESTARTS = 200
 #: Seconds for which an answer is good: no point is written more often.
@@ -57,15 +59,14 @@ async def look_back(engine: Engine, span: Span) -> History:
     """The history of the last ``span``, until now."""
     scale = SCALES[span]
     annals = engine.store.annals
-    since = (int(engine.clock.now()) - scale.span) // scale.step * scale.step + scale.step
-    found = await annals.points(scale.source, since, MOST_POINTS)
-    starts = await annals.points(START, since, MOST_RESTARTS)
+    # What begins later was written while a clock was ahead.
+    now = int(engine.clock.now())
+    since = (now - scale.span) // scale.step * scale.step + scale.step
     fold = Fold(scale.step)
-    for first in range(0, len(found), SLICE):
-        fold.add(found[first : first + SLICE])
-        await asyncio.sleep(0)
+    since = await _gather(annals, fold, scale, since, now)
+    starts = await annals.points(START, since, MOST_RESTARTS, until=now)
     points: list[HistoryPoint] = []
-    for point in fold.points():
+    for point in fold.points(since):
         points.append(point)
         if len(points) % SLICE == 0:
             await asyncio.sleep(0)
@@ -75,3 +76,29 @@ async def look_back(engine: Engine, span: Span) -> History:
         points=points,
         restarts=[moment(start.at) for start in reversed(starts)],
     )
+
+
+async def _gather(annals: Annals, fold: Fold, scale: Scale, since: int, until: int) -> int:
+    """Fold the stored points from ``until`` back to ``since``, or to as many as an answer may have.
+
+    From when on nothing is missing.
+    """
+    left = MOST_POINTS
+    while True:
+        found = await annals.points(scale.source, since, PAGE, until=until)
+        more = len(found) == PAGE
+        if more:
+            # The last moment may go on with other instances: it is left to the next page, unless
+            # there is nothing else on this one.
+            last = found[-1].at
+            whole = [point for point in found if point.at > last]
+            until = last if whole else last - 1
+            found = whole or found
+        for first in range(0, len(found), SLICE):
+            fold.add(found[first : first + SLICE])
+            await asyncio.sleep(0)
+        left -= len(found)
+        if not more:
+            return since
+        if left < PAGE:
+            return (until // scale.step + 1) * scale.step

@@ -12,6 +12,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 from starlette.responses import Response
 
+from taskflow.admin.values import shorten
 from taskflow.life import Life
 from taskflow.secret_text import MASK
 from taskflow.secret_types import Hidden
@@ -83,7 +84,8 @@ class Outgoing:
 
     def _arguments(self, found: Any, function: Hidden | None) -> Any:
         if isinstance(found, dict):
-            return self._redactor.arguments(found, function)
+            # What was cut first could hide from the redactor what it knows a secret by.
+            return shorten(self._redactor.arguments(found, function))
         # Too long to be taken apart: nothing in it has a name.
         return found if found is None else MASK
 

@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
 from taskflow.admin.models import Execution, LogEntry, Task, TaskDetail, WaitingFor
-from taskflow.admin.values import between, moment, moment_or_none, parse, shorten
+from taskflow.admin.values import between, moment, moment_or_none, parse
 from taskflow.record import AttemptRecord, LogLine, TaskRecord
+from taskflow.redaction import Redactor
 from taskflow.states import FINAL, TaskStatus
+
+#: Characters of an error in a list.
+LONGEST_LISTED = 500
 
 
 def present(record: TaskRecord, now: float) -> Task:
     """A task as it stands in a list."""
     return Task(**_fields(record, now))
+
+
+def present_listed(record: TaskRecord, now: float, redactor: Redactor) -> Task:
+    """A task in a list of many: without trace, and with the beginning of its error only."""
+    error = record.error
+    if error is not None and len(error) > LONGEST_LISTED:
+        error = redactor.beginning(error, 8 * LONGEST_LISTED, "error")
+        error = error if len(error) <= LONGEST_LISTED else f"{error[: LONGEST_LISTED - 1]}…"
+    if error is not record.error or record.stacktrace is not None:
+        record = dataclasses.replace(record, error=error, stacktrace=None)
+    return present(record, now)
 
 
 def present_whole(
@@ -139,9 +155,9 @@ def _tags(text: str | None) -> dict[str, str] | list[str]:
 
 
 def present_arguments(text: str) -> object:
-    """Stored arguments, shortened."""
+    """Stored arguments, whole: `Outgoing` hides what is secret, and shortens them after that."""
     value = parse(text)
     if isinstance(value, str):
         return value  # not what was stored by taskflow, or too much of it
     found = value if isinstance(value, dict) else {}
-    return shorten({"args": found.get("args", []), "kwargs": found.get("kwargs", {})})
+    return {"args": found.get("args", []), "kwargs": found.get("kwargs", {})}

@@ -38,11 +38,17 @@ SOMEBODY = Visitor(None, "operate")
 def visitor_of(found: object) -> Visitor:
     """Who ``found`` is, which a dependency has returned; 403 for a role that there is not.
 
-    A text that is no role says nothing: it may well be a token.
+    A text that is no role says nothing: it may well be a token. One that is nearly a role, and a
+    list, which may hold one, are refused: whoever wrote them did mean something.
     """
+    if isinstance(found, Enum):
+        found = found.value
     if isinstance(found, str):
-        text = found.value if isinstance(found, Enum) else found
-        return Visitor(None, "view") if text == "view" else SOMEBODY
+        if found.strip().lower() in ROLES:
+            return Visitor(None, _check(found))
+        return SOMEBODY
+    if isinstance(found, list | tuple) and not hasattr(found, "_fields"):
+        raise HTTPException(403, f"who asks is a {type(found).__name__}: give a text or an object")
     role = _get(found, "role")
     names = (_get(found, name) for name in _NAMES)
     user = next((name for name in names if isinstance(name, str) and name), None)

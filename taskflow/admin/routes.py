@@ -27,7 +27,7 @@ from taskflow.admin.me import add_me
 from taskflow.admin.models import Metrics, Problem, Task, TaskDetail, TaskList
 from taskflow.admin.outgoing import Outgoing
 from taskflow.admin.plan_routes import add_plans
-from taskflow.admin.present import present, present_whole
+from taskflow.admin.present import present, present_listed, present_whole
 from taskflow.admin.route import AdminRoute, AdminRouter
 from taskflow.admin.schedule_routes import add_schedules
 from taskflow.admin.search_models import Edited
@@ -153,15 +153,15 @@ def _add_overview(
         """Tasks, newest first; those that match ``query``, ``q`` and ``status``."""
         engine = task_manager.engine
         await engine.settle()
-        if query.strip():
+        if query.strip() or q:
             return await list_matching(engine, query, q, status, limit, cursor)
-        wanted = TaskFilter(q=q or None, status=status, limit=limit, cursor=cursor or None)
+        wanted = TaskFilter(status=status, limit=limit, cursor=cursor or None)
         try:
             page = await engine.store.list(wanted)
         except ValueError as error:
             raise HTTPException(422, str(error)) from error
         now = engine.clock.now()
-        items = [present(record, now) for record in page.items]
+        items = [present_listed(record, now, engine.redactor) for record in page.items]
         return TaskList(items=items, next_cursor=page.next_cursor)
 
     @router.get("/metrics", operation_id=f"{scope}_metrics")

@@ -68,6 +68,8 @@ class BulkOrder(BulkQuery):
 
     #: ``count`` of the preview.
     expected: Annotated[int, Field(ge=0, le=2**53)]
+    #: ``complete`` of the preview: what was not counted to the end cannot have changed.
+    complete: bool = True
 
 
 class BulkPreview(BaseModel):
@@ -91,10 +93,16 @@ class BulkDone(BaseModel):
     """What a call has done."""
 
     done: int
-    #: Those that changed meanwhile, or that this instance cannot run.
+    #: How many of ``done`` were told to end, and may run still.
+    asked: int
+    #: Those whose function this instance does not know; they stay as they are.
+    unknown: int
+    #: Those that changed meanwhile.
     skipped: int
-    #: How many still match, as far as they were counted: call again.
+    #: How many match still, with ``asked`` and ``unknown``: the next call's ``expected``.
     left: int
+    #: Whether these are all: the next call's ``complete``.
+    complete: bool
 
 
 class Edited(BaseModel):

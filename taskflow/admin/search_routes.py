@@ -12,7 +12,7 @@ from fastapi import APIRouter, HTTPException, Query
 from taskflow import query as bar
 from taskflow.admin.figures import Figures, Shared
 from taskflow.admin.models import TaskList
-from taskflow.admin.present import present
+from taskflow.admin.present import present_listed
 from taskflow.admin.search_models import Counts, ErrorItem, ErrorList, Names
 from taskflow.admin.values import moment, moment_or_none
 from taskflow.engine import Engine
@@ -31,6 +31,8 @@ MOST_KEPT = 64
 #: Parts of the trend of an error.
 PARTS = 24
 MOST_GROUPS = 200
+#: Fewer characters are not taken for the beginning of an id.
+SHORTEST_ID = 8
 
 
 class Kept(Generic[T]):
@@ -119,18 +121,28 @@ async def list_matching(
     query = read_query(engine, text)
     if status is not None:
         query = query.within(frozenset({status}))
-    if q:
-        query = bar.Query((*query.conditions, bar.Condition("text", values=(q,))))
     now = engine.clock.now()
+    if q:
+        query = bar.Query((*query.conditions, await _named(engine, q, now)))
     try:
         found = await engine.store.search.page(query, now, limit, cursor or None)
     except ValueError as error:
         raise HTTPException(422, str(error)) from error
     return TaskList(
-        items=[present(record, now) for record in found.items],
+        items=[present_listed(record, now, engine.redactor) for record in found.items],
         next_cursor=found.next_cursor,
         searched_to=moment_or_none(found.searched_to),
     )
+
+
+async def _named(engine: Engine, q: str, now: float) -> bar.Condition:
+    """Tasks whose id begins with ``q``, if there are any, or that have it in their name."""
+    pattern = q.replace("*", "?")  # it has no wildcards: any one character is near enough
+    if len(q) >= SHORTEST_ID and "?" not in pattern:
+        by_id = bar.Condition("id", values=(q,))
+        if (await engine.store.search.page(bar.Query((by_id,)), now, 1, None)).items:
+            return by_id
+    return bar.Condition("task", values=(f"*{pattern}*" if "?" in pattern else q,))
 
 
 def add_search(router: APIRouter, scope: str, looks_of: Callable[[], Looks]) -> None:

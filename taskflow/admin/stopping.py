@@ -13,8 +13,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
 from typing import Any
+from weakref import WeakSet
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+#: Who wants to hear of signals; one of ours calls the handlers that were there before.
+_listening: WeakSet[Stop] = WeakSet()
+_before: dict[int, Callable[[int, FrameType | None], Any]] = {}
+_loops: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
 class Stop:
@@ -39,7 +46,7 @@ class Stop:
         self._told = True
 
     def attach(self) -> None:
-        """Find out how the server hears of signals; called on its event loop.
+        """Find out how the server hears of signals; called on its event loop. Idempotent.
 
         uvicorn, also under gunicorn, notes the wish in itself, where it can be read. Of other
         servers the handler is called by one of ours.
@@ -48,8 +55,10 @@ class Stop:
         if hasattr(owner, "should_exit"):
             self._server = owner
         elif threading.current_thread() is threading.main_thread():
+            _listening.add(self)
             for number in _SIGNALS:
-                self._come_first(number)
+                _come_first(number)
+            _loops.add(asyncio.get_running_loop())
 
     def look_behind(self, send: Any) -> None:
         """Find out the same from the ``send`` of a stream.
@@ -62,24 +71,32 @@ class Stop:
                 if hasattr(terminated, "is_set"):
                     self._terminated = terminated
 
-    def _come_first(self, number: signal.Signals) -> None:
-        loop = asyncio.get_running_loop()
-        # No public way leads to a handler that was given to a loop.
-        handle = getattr(loop, "_signal_handlers", {}).get(number)
-        if handle is not None:
-            loop.add_signal_handler(number, partial(self._note_on_loop, handle))
-            return
-        handler = signal.getsignal(number)
-        if callable(handler) and handler is not signal.default_int_handler:
-            signal.signal(number, partial(self._note, handler))
 
-    def _note_on_loop(self, handle: Any) -> None:
-        self.tell()
-        handle._run()
+def _come_first(number: signal.Signals) -> None:
+    """Hear of a signal before whoever hears of it now."""
+    loop = asyncio.get_running_loop()
+    # No public way leads to a handler that was given to a loop.
+    handle = getattr(loop, "_signal_handlers", {}).get(number)
+    if handle is not None:
+        if loop not in _loops:
+            loop.add_signal_handler(number, partial(_tell_on_loop, handle))
+        return
+    handler = signal.getsignal(number)
+    if callable(handler) and handler is not signal.default_int_handler and number not in _before:
+        _before[number] = handler
+        signal.signal(number, _tell)
 
-    def _note(self, handler: Any, number: int, frame: FrameType | None) -> None:
-        self.tell()
-        handler(number, frame)
+
+def _tell_on_loop(handle: Any) -> None:
+    for stop in tuple(_listening):
+        stop.tell()
+    handle._run()
+
+
+def _tell(number: int, frame: FrameType | None) -> None:
+    for stop in tuple(_listening):
+        stop.tell()
+    _before[number](number, frame)
 
 
 def parting(send: Any) -> Callable[[], bool]:

@@ -45,7 +45,8 @@ class Client:
 
     def offer(self, frame: bytes) -> None:
         """A frame to be sent; never waits."""
-        if len(self._frames) >= MOST_FRAMES or self._size + len(frame) > MOST_BYTES:
+        full = len(self._frames) >= MOST_FRAMES or self._size + len(frame) > MOST_BYTES
+        if full and self._frames:  # one that reads is sent a frame of any size
             self._frames.clear()
             self._size = 0
             frame = RESYNC

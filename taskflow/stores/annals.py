@@ -89,8 +89,13 @@ class Annals(Protocol):
         """
         ...
 
-    async def points(self, step: int, since: float, limit: int) -> list[Point]:
-        """Points of one step since then, of all instances, newest first and ``limit`` at most."""
+    async def points(
+        self, step: int, since: float, limit: int, *, until: float | None = None
+    ) -> list[Point]:
+        """Points of one step, of all instances, newest first and ``limit`` at most.
+
+        They begin at ``since`` or later, and not after ``until``; None for any time.
+        """
         ...
 
     async def size(self) -> StoreSize:

@@ -55,6 +55,12 @@ class Search(Site):
         return await self.post("/tasks/bulk", action=action, query=query, expected=seen["count"])
 
 
+def done(number: int, **others: int) -> dict[str, Any]:
+    """The answer to an order that was obeyed."""
+    nothing = {"asked": 0, "unknown": 0, "skipped": 0, "left": 0, "complete": True}
+    return {"done": number, **nothing, **others}
+
+
 @pytest.fixture
 async def site(db_path: Path) -> AsyncIterator[Search]:
     site = Search(db_path)
@@ -105,6 +111,83 @@ async def test_no_query_makes_a_server_error(site: Search) -> None:
     assert answer.status_code == 422
 
 
+async def test_q_is_a_part_of_the_name_or_the_beginning_of_an_id(site: Search) -> None:
+    (failed,) = await site.add_failed(-1)
+    quick = await site.add(site.quick)
+    await site.until(quick, "success")
+
+    for q, found in {"Charg": [failed], quick[:-1]: [quick], "less than": [], "%": []}.items():
+        for query in ("", "attempt:1"):
+            params = {"q": q, "query": query}
+            page = (await site.http.get("/tasks", params=params)).json()
+            assert [task["task_id"] for task in page["items"]] == found, params
+
+
+async def test_a_search_for_q_is_bounded_and_says_how_far_it_came(
+    site: Search, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await site.add_failed(-1, -2, -3, -4)
+    monkeypatch.setattr(site.manager.engine.store.search, "_first", 1)
+    monkeypatch.setattr(site.manager.engine.store.search, "_page_time", 0.0)
+
+    page = await site.get("/tasks?q=nothing")
+    assert page["items"] == []
+    assert page["searched_to"] is not None
+    assert page["next_cursor"] is not None
+
+
+async def test_no_search_gives_a_secret_away(site: Search) -> None:
+    @site.manager.task(name="shop:pay")
+    async def pay() -> None:
+        raise ValueError("no: password=hunter2 for x")
+
+    tags = {"password": "hunter2", "team": "blue"}
+    task_id = await site.add(pay, tags=tags, idempotency_key="token=hunter2")
+    await site.until(task_id, "failed")
+
+    async def count(query: str) -> tuple[int, int, int, int]:
+        seen = await site.post("/tasks/bulk/preview", action="retry", query=query)
+        rows = await site.http.get("/tasks/export", params={"query": query, "format": "ndjson"})
+        counts = (await site.http.get("/tasks/counts", params={"query": query})).json()
+        found = await site.found(query)
+        return len(found), seen["count"], len(rows.text.splitlines()), counts["total"]
+
+    good = ['error:"*password=* for x"', 'error:"FOR X"', '"for x"', "tag:team=blue", "tag:team"]
+    bad = [
+        *(
+            'error:"*password=h*"',
+            "error:hunter2",
+            '"password=h"',
+            'error:"*password=??????? for x"',
+        ),
+        *("tag:password=hunter2", "tag:hunter2", "key:token=hunter2", 'key:"token=h*"'),
+        # Nor by the letters of what is shown instead.
+        *('error:"*password=*e* for x"', 'error:"*[redacted]*"', '"password=h*"'),
+    ]
+    for query in good:
+        assert await count(query) == (1, 1, 1, 1), query
+        assert await count(f"task:pay -{query}") == (0, 0, 0, 0), query
+    for query in bad:
+        assert await count(query) == (0, 0, 0, 0), query
+        assert await count(f"task:pay -{query}") == (1, 1, 1, 1), query
+
+
+async def test_a_list_has_no_traces_and_only_the_beginning_of_a_long_error(site: Search) -> None:
+    @site.manager.task(name="shop:long")
+    async def long() -> None:
+        raise ValueError("x" * 450 + " postgres://user:" + "hunter2" * 1000 + "@db/x")
+
+    task_id = await site.add(long)
+    task = await site.until(task_id, "failed")
+    assert task["stacktrace"] is not None
+
+    for params in ({}, {"query": "status:failed"}):
+        (listed,) = (await site.http.get("/tasks", params=params)).json()["items"]
+        assert listed["stacktrace"] is None
+        assert len(listed["error"]) <= 500
+        assert "hunter" not in listed["error"]
+
+
 async def test_names_for_a_query_are_those_that_this_instance_knows(site: Search) -> None:
     names = await site.get("/tasks/names")
 
@@ -150,7 +233,7 @@ async def test_what_matches_is_retried_and_nothing_else(site: Search) -> None:
     good = await site.add(site.quick)
     await site.until(good, "success")
 
-    assert await site.bulk("retry", "status:failed") == {"done": 3, "skipped": 0, "left": 0}
+    assert await site.bulk("retry", "status:failed") == done(3)
 
     for task_id in failed:
         await site.get_until(f"/tasks/{task_id}", lambda task: task["attempts"] == 2)
@@ -161,9 +244,10 @@ async def test_what_waits_and_what_runs_is_cancelled(site: Search) -> None:
     held = [await site.add(site.held) for _ in range(5)]
     await site.until(held[0], "running")
 
-    done = await site.bulk("cancel", "task:held")
+    answer = await site.bulk("cancel", "task:held")
 
-    assert (done["done"], done["left"]) == (5, 0)
+    # Those that were only told to end match until they have.
+    assert answer == done(5, asked=answer["asked"], left=answer["asked"])
     for task_id in held:
         await site.until(task_id, "cancelled")
 
@@ -184,8 +268,8 @@ async def test_a_call_does_no_more_than_its_cap_and_says_what_is_left(
     monkeypatch.setattr(bulk, "BATCH", 2)
     await site.add_failed(-1, -2, -3, -4, -5)
 
-    assert await site.bulk("discard", "status:failed") == {"done": 3, "skipped": 0, "left": 2}
-    assert await site.bulk("discard", "status:failed") == {"done": 2, "skipped": 0, "left": 0}
+    assert await site.bulk("discard", "status:failed") == done(3, left=2)
+    assert await site.bulk("discard", "status:failed") == done(2)
 
 
 async def test_an_order_is_refused_if_other_tasks_match_than_in_the_preview(site: Search) -> None:
@@ -195,6 +279,28 @@ async def test_an_order_is_refused_if_other_tasks_match_than_in_the_preview(site
     answer = await site.post("/tasks/bulk", 409, **order, expected=50)
     assert "1 tasks match now, and 50 were expected" in answer["detail"]
     await site.post("/tasks/bulk", **order, expected=11)
+
+
+async def test_an_order_after_an_incomplete_count_is_not_refused_for_another_number(
+    site: Search,
+) -> None:
+    await site.add_failed(-1)
+
+    order: dict[str, Any] = {"action": "discard", "query": "status:failed", "expected": 50}
+    await site.post("/tasks/bulk", 409, **order, complete=True)
+    assert await site.post("/tasks/bulk", **order, complete=False) == done(1)
+
+
+async def test_what_is_left_of_unknown_functions_can_be_expected_by_the_next_order(
+    site: Search,
+) -> None:
+    await site.add_failed(*range(-12, 0))
+    other = TaskManager(site.manager.settings.db)
+    async with other:
+        answer = await bulk.run(other.engine, "retry", "status:failed", 12)
+        assert answer.model_dump() == done(0, unknown=12, left=12)
+        again = await bulk.run(other.engine, "retry", "status:failed", answer.left)
+    assert again == answer
 
 
 @pytest.mark.parametrize(
@@ -256,6 +362,36 @@ async def test_what_was_hidden_in_the_arguments_is_put_back(site: Search) -> Non
     assert (await site.until(new["task_id"], "success"))["result"] == 5.0
     moved = {"amount": 1, "note": "[redacted]"}
     assert "hidden" in (await site.post(f"/tasks/{task_id}/retry", 422, kwargs=moved))["detail"]
+
+
+async def test_a_list_with_hidden_items_cannot_change_its_length(site: Search) -> None:
+    @site.manager.task(name="shop:dial")
+    async def dial(urls: list[str]) -> list[str]:
+        return urls
+
+    urls = [f"postgres://user:hunter{number}@db" for number in range(3)]
+    task_id = await site.add(dial, urls=urls)
+    shown = (await site.until(task_id, "success"))["arguments"]["kwargs"]["urls"]
+
+    path = f"/tasks/{task_id}/retry"
+    answer = await site.post(path, 422, kwargs={"urls": shown[1:]})
+    assert "3" in answer["detail"]
+    await site.post(path, 201, kwargs={"urls": ["sqlite://", *shown[1:]]})
+    await site.post(path, 201, kwargs={"urls": ["sqlite://"]})
+
+
+async def test_a_long_argument_is_cut_after_its_secrets_were_hidden(site: Search) -> None:
+    note = "x" * 1985 + " ghp_hunter2secretpasshunter2secretpass"
+    task_id = await site.add(site.charge, amount=1, note=note)
+
+    shown = (await site.until(task_id, "success"))["arguments"]["kwargs"]["note"]
+    assert "hunter" not in shown
+    assert len(shown) < 2100
+    kwargs = {"amount": 2, "note": shown}
+    new = await site.post(f"/tasks/{task_id}/retry", 201, kwargs=kwargs)
+    stored = await site.manager.engine.store.get(new["task_id"])
+    assert stored is not None
+    assert note in stored.args
 
 
 @pytest.mark.parametrize(
@@ -329,6 +465,25 @@ async def test_no_cell_is_a_formula_and_no_secret_goes_out(site: Search) -> None
     assert "'=evil()" in rows[1]
     assert "'@SUM(1)" in rows[1]
     assert not [cell for row in rows for cell in row if cell.startswith(("=", "+", "@", "\t"))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("=1+1", " =1+1", "\u00a0=1", "\ufeff=1", "\uff1d1+1", "\x00=1", "\x0b=1", "\u3164@x"),
+        *("\u200b\t -1", "\r=1", "\tx", "\uff20x", "\ufe62x"),
+    ],
+)
+def test_what_a_spreadsheet_would_calculate_is_a_plain_cell(text: str) -> None:
+    assert export._cell(text) != text
+    assert str(export._cell(text)).startswith(("'", "\u200b\t'"))
+    if "\t" not in text:
+        assert export._cell(f"x;{text};y") == f"x;'{text};y"
+
+
+def test_an_ordinary_cell_stays_as_it_is() -> None:
+    for value in ("a=1", "x; y", "1 - 2", "", None, -3, 1.5):
+        assert export._cell(value) == value
 
 
 async def test_an_export_ends_when_the_client_goes_away(

@@ -71,6 +71,7 @@ async def test_points_of_a_step_come_back_newest_first(store: Store) -> None:
 
     assert await store.annals.points(10, NOW + 10, 99) == points[:0:-1]
     assert await store.annals.points(10, 0.0, 1) == points[-1:]
+    assert await store.annals.points(10, 0.0, 99, until=NOW + 10) == points[1::-1]
 
 
 async def test_a_point_of_the_same_moment_takes_the_place_of_the_first(place: Place) -> None:

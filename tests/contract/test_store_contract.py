@@ -661,7 +661,22 @@ async def test_attempts_are_numbered_from_one_in_their_order(store: Store) -> No
     assert (found[2].error, found[2].stacktrace) == (None, None)
 
 
+async def test_lines_of_a_task_that_is_gone_are_not_kept(store: Store) -> None:
+    """A thread that was given up goes on writing, whatever became of its task."""
+    there, new = task(1), task(2)
+    await put(store, there)
+    lines = [LogLine(name, 1, NOW, "info", "x") for name in (there.task_id, "gone", new.task_id)]
+
+    await store.commit(Batch(logs=lines[:2]))  # of one kind
+    await store.commit(Batch(inserts=[insert_row(new)], logs=lines))  # mixed
+    await store.commit(Batch(logs=lines * 200))  # more than one statement takes
+
+    found = [len(await store.logs(line.task_id, 999)) for line in lines]
+    assert found == [202, 0, 201]
+
+
 async def test_logs_come_in_order_and_bounded(store: Store) -> None:
+    await put(store, task(1, task_id="a"), task(2, task_id="b"))
     lines = [LogLine("a", n // 3, NOW, "info", f"line {n}") for n in range(7)]
     await store.commit(Batch(logs=[lines[0]]))
     await store.commit(Batch(logs=[*lines[1:], LogLine("b", 1, NOW, "info", "other")]))

@@ -308,6 +308,22 @@ async def test_failures_are_grouped_by_their_kind_the_newest_first(store: Store)
     assert (await store.search.errors(NOW + 200, NOW + 300, 4, 9)).items == []
 
 
+async def test_a_task_that_came_to_good_is_no_failure_whatever_it_was_before(store: Store) -> None:
+    """Instances of a version that knew no kinds of errors leave the kind where it is."""
+    later = (TaskStatus.SUCCESS, TaskStatus.CANCELLED, TaskStatus.FAILED, TaskStatus.INTERRUPTED)
+    await put(
+        store,
+        *(
+            ended(n, status, fingerprint="aa", error="E", ended_at=NOW + n)
+            for n, status in enumerate(later, 1)
+        ),
+    )
+
+    (group,) = (await store.search.errors(NOW, NOW + 100, 4, 10)).items
+
+    assert (group.count, group.first_at, group.last_at) == (2, NOW + 3, NOW + 4)
+
+
 async def test_what_a_dead_instance_left_has_a_kind_of_error_too(place: Place) -> None:
     survivor, _ = await survivor_of(
         place, running(1, owner="dead"), running(2, owner="dead"), rerun=False

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Any
+from enum import Enum, StrEnum
+from typing import Any, NamedTuple
 
 import pytest
 from fastapi import HTTPException
@@ -255,12 +255,28 @@ class Level(StrEnum):
     OTHER = "other"
 
 
+class Plain(Enum):
+    VIEW = "view"
+    LOUD = "VIEW"
+    NUMBER = 1
+
+
+class Named(NamedTuple):
+    user: str
+    role: str
+
+
 @pytest.mark.parametrize(
     ("found", "visitor"),
     [
         (None, Visitor(None, "operate")),
         (Level.VIEW, Visitor(None, "view")),
+        (Plain.VIEW, Visitor(None, "view")),
+        (Plain.NUMBER, Visitor(None, "operate")),
         ({"role": Level.VIEW, "user": "ada"}, Visitor("ada", "view")),
+        ({"role": Plain.VIEW, "user": "ada"}, Visitor("ada", "view")),
+        (Named("ada", "view"), Visitor("ada", "view")),
+        ("viewer", Visitor(None, "operate")),
         ({"user": "", "name": "ada"}, Visitor("ada", "operate")),
         ({"user": "a\x1b" + "b" * 300}, Visitor("a\\x1b" + "b" * 195, "operate")),
     ],
@@ -269,6 +285,28 @@ def test_a_visitor_is_made_of_whatever_a_dependency_returns(
     found: object, visitor: Visitor
 ) -> None:
     assert visitor_of(found) == visitor
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        "VIEW",
+        " view",
+        "view\n",
+        "Operate",
+        Plain.LOUD,
+        ["view"],
+        ("ada", "view"),
+        ("view",),
+        [],
+        (),
+    ],
+)
+def test_what_is_nearly_a_role_or_may_hold_one_lets_nobody_in(found: object) -> None:
+    with pytest.raises(HTTPException) as refused:
+        visitor_of(found)
+
+    assert refused.value.status_code == 403
 
 
 @pytest.mark.parametrize("role", ["admin", None, 1, Level.OTHER, [], "view "])

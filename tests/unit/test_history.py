@@ -11,11 +11,12 @@ import pytest
 
 from executors.histogram import Histogram
 from taskflow import TaskManager
+from taskflow.admin import history_routes
 from taskflow.admin.history import SCALES, Fold, Span
 from taskflow.admin.history_routes import look_back
 from taskflow.engine import Engine
-from taskflow.history import START
-from taskflow.stores.annals import Point
+from taskflow.history import REMEMBERED, START
+from taskflow.stores.annals import Annals, Point
 from taskflow.stores.sqlite.annals import SQLiteAnnals
 from taskflow.timeline import Growth, LaneSlice, Marks, Slice, parse, quantile
 from tests.apps.locks import locked
@@ -293,6 +294,118 @@ async def test_a_clock_that_is_set_anywhere_stops_nothing(engine: Engine, clock:
 
     assert engine.history.failures == 0
     assert (await look_back(engine, "1h")).points
+
+
+@pytest.mark.parametrize("seconds", [0.9, 11, 75])
+async def test_a_clock_that_is_set_back_wipes_out_nothing(
+    db_path: Path, clock: Hands, seconds: float
+) -> None:
+    manager = TaskManager(db_path, clock=clock, io_workers=1, cpu_workers=1)
+
+    @manager.task
+    async def fine() -> None:
+        return
+
+    async def work_until(moment: float) -> None:
+        await manager.enqueue(fine)
+        await manager.join()
+        clock.set_to(moment)
+        await manager.engine.history.look()
+
+    async with manager:
+        annals = manager.engine.store.annals
+        clock.set_to(NOON + 3480)
+        await manager.engine.history.look()
+        for at in range(3490, 3601, 10):
+            await work_until(NOON + at + 0.5)
+        before = await counted(annals)
+
+        await work_until(NOON + 3600.5 - seconds)
+        for at in (3610, 3680, 3690):
+            await work_until(NOON + at)
+        after = await counted(annals)
+
+    assert before
+    assert [key for key in before if after[key] < before[key]] == []
+    for step in (10, 60, 3600):
+        # The last slice is not over yet.
+        assert sum(ended for (width, _), ended in after.items() if width == step) == 16
+
+
+async def counted(annals: Annals) -> dict[tuple[int, int], int]:
+    """What ended, by the width and the beginning of a point."""
+    found = {}
+    for step in (10, 60, 3600):
+        for point in await annals.points(step, 0.0, 999):
+            figures = parse(point.figures)
+            assert figures is not None
+            found[step, point.at] = figures.ended
+    return found
+
+
+async def test_a_clock_that_goes_to_and_fro_costs_no_memory(engine: Engine, clock: Hands) -> None:
+    for hour in range(50):
+        clock.set_to(NOON + (hour * 17) % 50 * 3600)
+        await engine.history.look()
+
+    kept = [len(slices) for slices in engine.history._recent.values()]
+    assert kept == [REMEMBERED] * 3
+
+
+# -- the answer ----------------------------------------------------------------------------------
+
+
+async def test_what_was_written_while_a_clock_was_ahead_is_not_told(
+    engine: Engine, clock: Hands
+) -> None:
+    ahead = [int(NOON) + 10 * n for n in range(-3, 2000)]
+    figures = a_slice(0, 10, ended=1)
+    await engine.store.annals.put_points([point(at, "a", figures) for at in ahead], {})
+    await engine.store.annals.put_points([Point(START, int(NOON) + 99, "a", "{}")], {})
+
+    found = await look_back(engine, "15m")
+
+    assert [it.at.timestamp() - NOON for it in found.points] == [-30, -20, -10, 0]
+    assert [it.timestamp() - NOON for it in found.restarts] == [0]
+
+
+@pytest.mark.parametrize("page", [3, 4, 5, 7, 1000])
+async def test_many_instances_are_told_of_from_the_beginning_of_the_span(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, page: int
+) -> None:
+    """Four of them: pages end within a moment, between two, and after the last."""
+    monkeypatch.setattr(history_routes, "PAGE", page)
+    await put_crowd(engine)
+
+    found = await look_back(engine, "15m")
+
+    assert len(found.points) == 90
+    # A page that holds less than one moment cannot tell where to go on.
+    assert {it.ended for it in found.points} == {3 if page == 3 else 4}
+    assert found.since == found.points[0].at
+
+
+@pytest.mark.parametrize("most", [6, 50, 101, 358])
+async def test_what_is_more_than_an_answer_may_hold_is_cut_where_nothing_is_missing(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, most: int
+) -> None:
+    monkeypatch.setattr(history_routes, "PAGE", 5)
+    monkeypatch.setattr(history_routes, "MOST_POINTS", most)
+    await put_crowd(engine)
+
+    found = await look_back(engine, "15m")
+
+    assert 1 <= len(found.points) < 90
+    assert {it.ended for it in found.points} == {4}
+    assert found.since == found.points[0].at
+
+
+async def put_crowd(engine: Engine) -> None:
+    """Points of four instances from before a span of 15 minutes until now."""
+    figures = a_slice(0, 10, ended=1)
+    for at in range(int(NOON) - 1000, int(NOON) + 1, 10):
+        points = [point(at, f"number {n}", figures) for n in range(4)]
+        await engine.store.annals.put_points(points, {})
 
 
 async def test_it_can_be_turned_off(db_path: Path, clock: Hands) -> None:

@@ -105,6 +105,21 @@ def test_names_of_ones_own_count_in_any_spelling() -> None:
         ("x=sk_live_abcdefgh12345678", f"x={MASK}"),
         ("xoxb-123456789012-abcdef", MASK),
         (
+            "<a><ns:password type='b'>hunter2</ns:password></a>",
+            f"<a><ns:password type='b'>{MASK}</ns:password></a>",
+        ),
+        (
+            "&quot;password&quot;:&quot;hunter2 &amp; x&quot;,&quot;n&quot;:1",
+            f"&quot;password&quot;:&quot;{MASK}&quot;,&quot;n&quot;:1",
+        ),
+        ("{&#x27;pin&#x27;: 1234, &#39;n&#39;: 1}", f"{{&#x27;pin&#x27;: {MASK}, &#39;n&#39;: 1}}"),
+        ("password=&quot;hunter2&quot;", f"password=&quot;{MASK}&quot;"),
+        ("curl -u user:hunter2 https://x.io", f"curl -u user:{MASK} https://x.io"),
+        ("['curl', '--user', 'me:hunter2']", f"['curl', '--user', 'me:{MASK}']"),
+        ("pw=hunter2 db_pw: hunter3", f"pw={MASK} db_pw: {MASK}"),
+        ("x postgres://me:hunter2… (2,050 characters)", f"x postgres://{MASK}… (2,050 characters)"),
+        ("x postgres://me:hun\n...\nter2@db/x", f"x postgres://{MASK}\n...\n{MASK}@db/x"),
+        (
             "1 error\nuser.password\n  Too short [type=x, input_value='hunter2', input_type=str]",
             f"1 error\nuser.password\n  Too short [type=x, input_value={MASK}, input_type=str]",
         ),
@@ -122,6 +137,8 @@ def test_a_secret_inside_of_a_text_is_hidden(text: str, shown: str) -> None:
         *("https://medium.com/@ada", "https://x.io:80/a and ada@x.io", "mail ada@example.org"),
         *("basic authentication failed", "Bearer token is missing", "a task-0199aaaa-bbbb-cccc"),
         *("-----BEGIN CERTIFICATE-----\nabc", "key=value", "sort(key=len)", "for token in tokens:"),
+        *("<pre>token</pre>", "got <Token at 0x7f> from cache", "docker run -u 1000:1000"),
+        *("&quot;author&quot;:&quot;ada&quot;", "https://x.io/a:b… (9 characters)", "power=5"),
         'File "/app/auth/tokens.py", line 12, in check_password',
     ],
 )
@@ -174,6 +191,8 @@ def test_any_mess_of_quotes_and_brackets_can_be_looked_at(text: str) -> None:
             "\\",
             "'token', ",
         ),
+        *("…", "://x:…", "\n...\n", "\n...\nx", "<password>", "<a", "</password ", "<token>x</"),
+        *("&quot;", "token&quot;:&quot;", "&#39;a", "token&", "curl -u ", "-u a:", "-u a", "pw"),
         *("sk-", "ghp_", "1234567890:AA", "=", "token    ", "x" * 201 + " ", "\u0130", "password "),
     ],
 )
@@ -182,7 +201,7 @@ def test_a_hostile_text_takes_linear_time(part: str) -> None:
     redactor = TextRedactor(SecretNames())
 
     start = time.thread_time()
-    redactor.hide(text + " token=x ://a@ eyJ basic")
+    redactor.hide(text + " token=x ://a@ eyJ basic curl … </ &quot; &#39;")
     took = time.thread_time() - start
 
     assert took / 10 < 0.05, f"{took / 10 * 1000:.0f} ms for 100 kB of {part!r}"

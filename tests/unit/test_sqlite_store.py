@@ -485,6 +485,21 @@ async def test_a_file_that_was_deleted_or_replaced_is_noticed(
     await store.close()
 
 
+async def test_no_write_goes_into_a_file_that_was_deleted_once_that_was_noticed(
+    db_path: Path,
+) -> None:
+    store = SQLiteStore(db_path)
+    await store.open("me", NOW)
+    await store.commit(batch(task(1)))
+    await asyncio.sleep(writer._LOOK)
+    db_path.unlink()
+
+    for number in range(2, 9):
+        with pytest.raises(StoreError, match="was deleted or replaced while it was in use"):
+            await store.commit(batch(task(number)))
+    await store.close()
+
+
 async def test_a_damaged_file_is_an_error_and_not_a_crash(db_path: Path) -> None:
     store = SQLiteStore(db_path)
     await store.open("me", NOW)

@@ -34,7 +34,7 @@ _FORGET_POINTS = (
 )
 _POINTS = (
     "SELECT step, at, instance, figures FROM metrics"
-    " WHERE step = ? AND at >= ? ORDER BY at DESC, instance DESC LIMIT ?"
+    " WHERE step = ? AND at >= ? AND at <= ? ORDER BY at DESC, instance DESC LIMIT ?"
 )
 _INSTANCES = "SELECT id, pid, host, started_at FROM instances ORDER BY started_at DESC, id LIMIT ?"
 
@@ -78,8 +78,11 @@ class SQLiteAnnals:
 
         await self._access.write(work)
 
-    async def points(self, step: int, since: float, limit: int) -> list[Point]:
-        rows = await self._access.survey(_POINTS, (step, since, max(0, limit)))
+    async def points(
+        self, step: int, since: float, limit: int, *, until: float | None = None
+    ) -> list[Point]:
+        newest = _MOST if until is None else until
+        rows = await self._access.survey(_POINTS, (step, since, newest, max(0, limit)))
         return [Point(*row) for row in rows]
 
     async def size(self) -> StoreSize:

@@ -126,6 +126,11 @@ def _update(width: int, size: int) -> str:
     )
 
 
+#: A thread that was given up may write lines for a task that is gone: nobody would delete them.
+#: A single value, and no EXISTS, which could be made a join and change the order of the lines.
+_IS_THERE = "(SELECT 1 FROM tasks WHERE tasks.task_id = {})"
+
+
 @cache
 def _insert_attempts(width: int, size: int) -> str:
     return f"INSERT INTO attempts ({', '.join(_ATTEMPT_ORDER)}) VALUES {_values(width, size)}"
@@ -133,7 +138,11 @@ def _insert_attempts(width: int, size: int) -> str:
 
 @cache
 def _insert_logs(width: int, size: int) -> str:
-    return f"INSERT INTO logs ({', '.join(_LOG_ORDER)}) VALUES {_values(width, size)}"
+    names = ", ".join(_LOG_ORDER)
+    return (
+        f"INSERT INTO logs ({names}) WITH v ({names}) AS (VALUES {_values(width, size)})"
+        f" SELECT {names} FROM v WHERE {_IS_THERE.format('v.task_id')}"
+    )
 
 
 @cache
@@ -166,12 +175,12 @@ def prepare(connection: sqlite3.Connection, owner: str) -> None:
     sort(_CHANGE, f"UPDATE tasks SET {sets}"
          f" WHERE task_id = NEW.c0 AND lease = NEW.c1 AND owner = {quoted};"
          " SELECT raise(ABORT, 'refused') WHERE changes() = 0")  # fmt: skip
-    for kind, table, order in (
-        (_ATTEMPT, "attempts", _ATTEMPT_ORDER),
-        (_LINE, "logs", _LOG_ORDER),
+    for kind, table, order, where in (
+        (_ATTEMPT, "attempts", _ATTEMPT_ORDER, "true"),
+        (_LINE, "logs", _LOG_ORDER, _IS_THERE.format("NEW.c0")),
     ):
         columns = ", ".join(f"NEW.c{index}" for index in range(len(order)))
-        sort(kind, f"INSERT INTO {table} ({', '.join(order)}) VALUES ({columns})")
+        sort(kind, f"INSERT INTO {table} ({', '.join(order)}) SELECT {columns} WHERE {where}")
 
 
 # -- batches ------------------------------------------------------------------------------------

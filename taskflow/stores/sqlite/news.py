@@ -14,6 +14,11 @@ KEPT = 20_000
 #: Changes and lines that are looked at in one go; of more, only the number is told.
 _MOST = 2_000
 
+#: Lines that a deleted task may have had after another's: it is no harm to tell of them twice.
+_LINES = 100
+#: Seconds in the future beyond which a time is one of a clock that was wrong.
+_FURTHEST = 600.0
+
 #: What a list does not show, and may be long.
 _LEFT_OUT = {"args": "''", "stacktrace": "NULL", "result": "NULL", "result_error": "NULL"}
 _SHOWN = ", ".join(
@@ -37,14 +42,14 @@ class SQLiteNews:
         self._access = access
 
     async def watch(self, until: float, now: float) -> Position:
-        return await self._access.write(lambda it: _watch(it, until))
+        return await self._access.write(lambda it: _watch(it, until, now))
 
     async def unwatch(self, until: float) -> None:
         await self._access.write(lambda it: _end(it, until))
 
     async def expire(self, now: float) -> None:
         [(until, *_)] = await self._access.fetch(_STATE)
-        if 0 < until < now:
+        if 0 < until < now or until > now + _FURTHEST:
             await self._access.write(lambda it: _end(it, until))
 
     async def since(self, position: Position, limit: int) -> Delta | None:
@@ -55,24 +60,21 @@ class SQLiteNews:
         if now == position:
             return Delta(now, [], [], frozenset(), 0)
         fetch = self._access.fetch
-        # A number of a task or a line is given again if the newest is deleted.
-        rows = await fetch(_NEW, (min(position.task, task), task, limit + 1))
-        tasks = {it.task_id: it for it in map(to_record, rows[:limit])}
-        more = max(0, task - position.task - limit) if len(rows) > limit else 0
-        grown = await fetch(_GROWN, (min(position.line, line), line, _MOST))
         changed = await fetch(_CHANGED, (position.change, change, _MOST))
-        others = [it for (it,) in changed if it not in tasks]
-        room = max(0, limit - len(tasks))
-        more += len(others) - len(others[:room])
-        found = await self._read(others[:room])
-        gone = [it for it in others[:room] if it not in found]
-        return Delta(
-            now,
-            [*tasks.values(), *found.values()],
-            gone,
-            frozenset(it for (it,) in grown),
-            more,
-        )
+        ids = [it for (it,) in changed]
+        found = await self._read(ids[:limit])
+        gone = [it for it in ids[:limit] if it not in found]
+        # The number of the newest task or line is given again once that is deleted.
+        first = max(0, min(position.task, task) - len(gone))
+        rows = await fetch(_NEW, (first, task, limit + 1))
+        tasks = {it.task_id: it for it in map(to_record, rows[:limit])} | found
+        first = max(0, min(position.line, line) - _LINES * len(gone))
+        grown = await fetch(_GROWN, (first, line, _MOST))
+        more = max(0, len(ids) - limit) + max(0, len(tasks) - limit)
+        if len(rows) > limit:
+            more += max(0, task - position.task - limit)
+        shown = list(tasks.values())[:limit]
+        return Delta(now, shown, gone, frozenset(it for (it,) in grown), more)
 
     async def _read(self, ids: list[str]) -> dict[str, TaskRecord]:
         if not ids:
@@ -83,11 +85,13 @@ class SQLiteNews:
         return {record.task_id: record for record in map(to_record, rows)}
 
 
-def _watch(it: sqlite3.Connection, until: float) -> Position:
+def _watch(it: sqlite3.Connection, until: float, now: float) -> Position:
     [(before, epoch, change, task, line, _)] = it.execute(_STATE).fetchall()
     if not before:
         epoch += 1
-    it.execute("UPDATE watch SET until = max(until, ?), epoch = ?", (until, epoch))
+    if before > now + _FURTHEST:
+        before = now
+    it.execute("UPDATE watch SET until = ?, epoch = ?", (max(before, until), epoch))
     it.execute(_TRIM, (KEPT if before else 0,))
     return Position(epoch, change, task, line)
 

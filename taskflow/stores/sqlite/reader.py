@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,16 @@ from taskflow.stores.sqlite.schema import file_uri
 _TIMEOUT = 5.0
 
 
+#: By name in SQL: how many values each takes, and what is called with them, in the reader's thread.
+Functions = Mapping[str, tuple[int, Callable[..., object]]]
+
+
 class Reader:
     """Answers queries; opened by the first one, and again after an error that broke it."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, functions: Functions | None = None) -> None:
         self._path = path
+        self._functions = functions or {}
         self._connection: aiosqlite.Connection | None = None
         self._opening = asyncio.Lock()
         self._closed = False
@@ -65,6 +70,8 @@ class Reader:
                 connection = await connection
                 for pragma in ("query_only = ON", "trusted_schema = OFF", "cell_size_check = ON"):
                     await connection.execute_fetchall(f"PRAGMA {pragma}")
+                for name, (count, function) in self._functions.items():
+                    await connection.create_function(name, count, function, deterministic=True)
             except BaseException as error:
                 await connection.close()
                 if isinstance(error, sqlite3.Error):

@@ -45,6 +45,8 @@ from taskflow.stores.sqlite.search_sql import (
 PAGE_TIME, COUNT_TIME = 0.06, 0.1
 #: Candidates in the first window, and in the largest.
 FIRST, LARGEST = 2_000, 64_000
+#: Candidates in the first window where each may have a long text that is gone through for secrets.
+FIRST_SLOW = 100
 #: Seconds that a window is to take.
 WINDOW_TIME = 0.01
 #: More tasks are not given at a time.
@@ -82,10 +84,12 @@ _SEQ_AT = (
     f" CASE WHEN {_EARLY} THEN high ELSE (low + high) / 2 END FROM narrow WHERE low < high)"
     " SELECT low FROM narrow WHERE low >= high"
 )
+# An older instance that retries a task leaves its fingerprint where it is.
 _ERRORS = (
     "WITH seen AS MATERIALIZED ("
     " SELECT fingerprint, ended_at, seq FROM tasks INDEXED BY tasks_failed_at"
     " WHERE fingerprint IS NOT NULL AND ended_at >= :since AND ended_at < :until"
+    " AND status IN ('failed', 'interrupted')"
     " ORDER BY ended_at DESC LIMIT :most),"
     " parts AS (SELECT fingerprint, min(:parts - 1, CAST((ended_at - :since) / :width AS INTEGER))"
     " AS part, count(*) AS n, min(ended_at) AS first_at, max(ended_at) AS last_at, max(seq) AS seq"
@@ -235,7 +239,8 @@ class SQLiteSearch:
             bottom = await self._seq_at(compiled.after - SLACK)
         if compiled.before is not None:
             top = min(top, await self._seq_at(compiled.before + SLACK))
-        return _Walk(self._access, compiled, top, bottom, seconds, self._first)
+        size = min(self._first, FIRST_SLOW) if compiled.slow else self._first
+        return _Walk(self._access, compiled, top, bottom, seconds, size)
 
     async def _seq_at(self, moment: float) -> int:
         [(seq,)] = await self._access.fetch(_SEQ_AT, {"moment": moment})

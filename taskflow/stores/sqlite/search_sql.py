@@ -62,6 +62,10 @@ SOURCES: dict[str, tuple[str, str]] = {
 }
 
 
+#: What is shown without its secrets, which takes time to find out.
+_REDACTED = frozenset({"error", "text", "key", "tag"})
+
+
 @dataclass(frozen=True, slots=True)
 class Compiled:
     """A query as SQL, for one moment."""
@@ -73,6 +77,8 @@ class Compiled:
     #: Tasks that arrived at other times cannot match; seconds since the epoch.
     after: float | None
     before: float | None
+    #: Whether looking at one task may take long.
+    slow: bool = False
 
 
 def compile_query(query: Query, now: float) -> Compiled:
@@ -92,6 +98,7 @@ def compile_query(query: Query, now: float) -> Compiled:
         source=_source(query),
         after=max(after) if after else None,
         before=min(before) if before else None,
+        slow=any(one.field in _REDACTED for one in query.conditions),
     )
 
 
@@ -150,6 +157,11 @@ def _matches(column: str, pattern: str, binder: _Binder) -> str:
     return f"{column} LIKE {binder.bind(pattern)} ESCAPE '\\'"
 
 
+def _shown(column: str, found: str, pattern: str, binder: _Binder) -> str:
+    """``found``, if ``column`` matches without its secrets as well."""
+    return f"CASE WHEN {found} THEN shows({column}, {binder.bind(pattern)}) END"
+
+
 def _status(one: Condition, binder: _Binder) -> str:
     names = json.dumps(sorted(one.statuses))
     # The plus keeps SQLite from choosing an index by itself.
@@ -169,17 +181,15 @@ def _task(one: Condition, binder: _Binder) -> str:
 
 def _error(one: Condition, binder: _Binder) -> str:
     (text,) = one.values
-    anywhere = "" if has_wildcard(text) else "%"
-    return _matches(_ERROR, like(text, before=anywhere, after=anywhere), binder)
+    pattern = text if has_wildcard(text) else f"*{text}*"
+    return _shown(_ERROR, _matches(_ERROR, like(pattern), binder), pattern, binder)
 
 
 def _text(one: Condition, binder: _Binder) -> str:
     (text,) = one.values
-    pattern = binder.bind(like(text, before="%", after="%"))
-    return (
-        f"func_name LIKE {pattern} ESCAPE '\\' OR {_ERROR} LIKE {pattern} ESCAPE '\\'"
-        f" OR {_id(one, binder)}"
-    )
+    pattern = f"*{text}*"
+    error = _shown(_ERROR, _matches(_ERROR, like(pattern), binder), pattern, binder)
+    return f"{_matches('func_name', like(pattern), binder)} OR {error} OR {_id(one, binder)}"
 
 
 def _id(one: Condition, binder: _Binder) -> str:
@@ -222,7 +232,11 @@ def _key(one: Condition, binder: _Binder) -> str:
     # A concurrency key is stored with the name of its task before it.
     own = "substr(concurrency_key, length(func_name) + 2)"
     columns = ("idempotency_key", "concurrency_key", own)
-    return " OR ".join(_is(column)(one, binder) for column in columns)
+    return " OR ".join(
+        _shown(column, _is(column)(Condition("key", values=(value,)), binder), value, binder)
+        for column in columns
+        for value in one.values
+    )
 
 
 def _tag(one: Condition, binder: _Binder) -> str:
@@ -235,7 +249,8 @@ def _tag(one: Condition, binder: _Binder) -> str:
     # Whatever is no JSON would be an error, and not only of this one task.
     return (
         "tags IS NOT NULL AND CASE WHEN json_valid(tags)"
-        f" THEN EXISTS (SELECT 1 FROM json_each(tags) WHERE {is_so}) END"
+        f" THEN EXISTS (SELECT 1 FROM json_each(tags) WHERE {is_so}) AND shows_tag(tags, {label})"
+        " END"
     )
 
 

@@ -24,6 +24,7 @@ from taskflow.record import (
     TaskFilter,
     TaskRecord,
 )
+from taskflow.redaction import Redactor
 from taskflow.schedules.rows import Fired, Firing, FiringRow, ScheduleRow
 from taskflow.states import TaskStatus
 from taskflow.stores.annals import Annals
@@ -51,6 +52,7 @@ from taskflow.stores.sqlite.reader import Reader
 from taskflow.stores.sqlite.rows import to_record
 from taskflow.stores.sqlite.schema import check_library, connect, migrate
 from taskflow.stores.sqlite.search import SQLiteSearch
+from taskflow.stores.sqlite.shown import Shown
 from taskflow.stores.sqlite.writer import Writer
 
 T = TypeVar("T")
@@ -69,15 +71,19 @@ class SQLiteStore:
 
     ``":memory:"`` means a private file that is removed by `close`. A write waits up to
     ``busy_timeout`` seconds (default 5) while another process holds the lock, then raises
-    `StoreUnavailableError`. Belongs to one event loop at a time.
+    `StoreUnavailableError`. No search finds what ``redactor`` hides; default one without names of
+    its own. Belongs to one event loop at a time.
     """
 
-    def __init__(self, path: str | Path, *, busy_timeout: float = 5.0) -> None:
+    def __init__(
+        self, path: str | Path, *, busy_timeout: float = 5.0, redactor: Redactor | None = None
+    ) -> None:
         self._private: Path | None = None
         self._in_memory = str(path) == ":memory:"
         self.path = Path(path).expanduser().absolute()
         self.url = "sqlite:///:memory:" if self._in_memory else f"sqlite://{self.path}"
         self._busy_timeout = busy_timeout
+        self._shown = Shown(redactor or Redactor())
         self._instance = ""
         self._writer: Writer | None = None
         self._reader: Reader | None = None
@@ -128,11 +134,14 @@ class SQLiteStore:
             )
             self._writer.start()
             await self._writer.call(register)
-            self._reader, self._surveyor = Reader(self.path), Reader(self.path)
+            self._reader, self._surveyor = Reader(self.path), self._make_surveyor()
             await self._fetch("SELECT 1 FROM tasks LIMIT 1")
         except BaseException:
             await self.close()
             raise
+
+    def _make_surveyor(self) -> Reader:
+        return Reader(self.path, self._shown.functions)
 
     def _connect(self) -> sqlite3.Connection:
         connection = connect(self.path)

@@ -259,12 +259,13 @@ class Writer:
                 self._identity = self._look()
         elif now < self._looked:
             return self._connection
-        self._looked = now + _LOOK
         if self._look() != self._identity:
             raise StoreError(
                 f"{self._path} was deleted or replaced while it was in use: "
                 "put the file back, or restart the application"
             )
+        # Only now: while it is another file, every piece of work is refused.
+        self._looked = now + _LOOK
         return self._connection
 
     def _look(self) -> tuple[int, int] | None:

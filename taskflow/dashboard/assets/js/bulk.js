@@ -56,8 +56,11 @@ function form(close, action, preview, words, number) {
     if (yes.disabled) return;
     yes.disabled = true;
     try {
-      const answer = await post(["bulk"], { action, query: preview.query, expected: preview.count });
-      const left = answer.left ? `, ${count(answer.left)} left` : "";
+      const answer = await post(["bulk"], { action, query: preview.query, expected: preview.count, complete: preview.complete });
+      // Those that are told to end match until they have, those that are unknown here always.
+      const rest = Math.max(0, answer.left - answer.asked - answer.unknown);
+      const unknown = answer.unknown ? `, ${count(answer.unknown)} of unknown type` : "";
+      const left = `${unknown}${rest ? `, ${answer.complete ? "" : "at least "}${count(rest)} left` : ""}`;
       const skipped = answer.skipped ? `, ${count(answer.skipped)} had moved on` : "";
       toast(`${plural(answer.done, "task")} ${words.done}${skipped}${left}.`, "good");
       close(true);
