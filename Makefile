@@ -17,7 +17,7 @@ FIND_PYTHON = for candidate in $(PYTHON) python3.13 python3.12 python3.11 python
     exit 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format bench bench-tiny chaos fuzz poison schedules test-all build clean
+.PHONY: help demo test check format bench bench-tiny browser chaos fuzz poison schedules test-all build clean
 
 help: ## list what can be made
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-tiny: .venv/.dev ## each benchmark once in its smallest form, the costly o
 
 chaos: .venv/.dev ## kill the application 30 times under load and count what is lost
 	.venv/bin/python -m tests.chaos.driver --kills 30 $(ARGS)
+
+browser: .venv/.dev ## every page of the dashboard in Chromium at every width and in every theme
+	.venv/bin/python -m pytest tests/browser $(ARGS)
 
 poison: .venv/.dev ## the worst tasks there are, 20 times each, and a long overload
 	ROUNDS=20 OVERLOAD_SECONDS=20 .venv/bin/python -m pytest --timeout 3600 -s \

@@ -39,17 +39,14 @@ def short_load(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
 
 
-#: Benchmarks that start many processes, or a browser.
-COSTLY = {
-    *("idle", "ping_under_load", "schedules", "timeouts", "recovery", "route", "memory"),
-    *("screen", "search", "streams"),
-}
+#: The rest starts many processes, fills databases or opens a browser: see `make bench-tiny`.
+CHEAP = {"async_lane", "io_lane", "start_latency"}
 
 
 @pytest.mark.usefixtures("short_load")
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=[pytest.mark.slow] if n in COSTLY else []) for n in names()],
+    [pytest.param(n, marks=[] if n in CHEAP else [pytest.mark.slow]) for n in names()],
 )
 def test_a_benchmark_does_all_its_work_and_cleans_up(name: str, tmp_path: Path) -> None:
     benchmark = load(name)

@@ -177,10 +177,9 @@ def test_the_tasks_of_a_killed_worker_go_on_under_gunicorn(tmp_path: Path) -> No
 
         server.family()
         victim.kill()
-        took = server.wait_until_done(ids)
-        until(lambda: not any(map(is_alive, workers)), "its worker processes are gone", 2.0)
+        server.wait_until_done(ids)
+        until(lambda: not any(map(is_alive, workers)), "its worker processes are gone")
 
-        assert took < 4.0
         assert server.marks("start") == dict.fromkeys(ids, 2)
         server.terminate()
 

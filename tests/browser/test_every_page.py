@@ -29,9 +29,18 @@ def some_tasks(url: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+@pytest.mark.parametrize(
+    ("size", "share"),
+    [
+        # Each page at one of the widths, and at both where there is time for it.
+        pytest.param(DESKTOP, slice(0, None, 2), id="desktop"),
+        pytest.param(PHONE, slice(1, None, 2), id="phone"),
+        pytest.param(DESKTOP, slice(1, None, 2), id="desktop, the others", marks=pytest.mark.slow),
+        pytest.param(PHONE, slice(0, None, 2), id="phone, the others", marks=pytest.mark.slow),
+    ],
+)
 def test_no_page_has_a_fault_in_either_theme(
-    bakery: tuple[Lively, str], open_tab: Open, size: dict[str, int]
+    bakery: tuple[Lively, str], open_tab: Open, size: dict[str, int], share: slice
 ) -> None:
     url = bakery[1]
     tab = open_tab(f"{url}/tasks/dashboard", viewport=size)
@@ -42,7 +51,7 @@ def test_no_page_has_a_fault_in_either_theme(
             nodes = [node["html"] for node in fault["nodes"]]
             faults[f"{path} {fault['id']}"] = (fault["help"], nodes[:3])
 
-    for path in PAGES + some_tasks(url):
+    for path in (PAGES + some_tasks(url))[share]:
         page = tab.page
         page.emulate_media(color_scheme="light")
         tab.go(path)

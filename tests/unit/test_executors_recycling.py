@@ -41,11 +41,16 @@ async def process_lane(bench: Bench, limit: int = 1, **options: object) -> Proce
 
 def processes() -> set[int]:
     """Every worker process there is, whether it is up or not."""
-    return {
-        child.pid
-        for child in psutil.Process().children()
-        if child.status() != psutil.STATUS_ZOMBIE and "spawn_main" in " ".join(child.cmdline())
-    }
+    return {child.pid for child in psutil.Process().children() if _is_worker(child)}
+
+
+def _is_worker(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE and any(
+            "spawn_main" in word for word in process.cmdline()
+        )
+    except psutil.NoSuchProcess:
+        return False  # it ended between two looks
 
 
 def pids(lane: ProcessLane) -> set[int]:
