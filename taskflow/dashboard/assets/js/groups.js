@@ -24,14 +24,14 @@ export function shortRow(group, after) {
     h("td", { class: "number" }, bulkButton("Retry", "retry", query(group), after)));
 }
 
-/** One group with its trend and all its doors. */
-export function groupCard(group, after) {
+/** One group with its trend over the last `hours` and all its doors. */
+export function groupCard(group, hours, after) {
   const trend = group.trend ?? [];
   return h("article", { class: "panel group" },
     h("div", { class: "group-what" }, h("h2", {}, errorText(group.error)),
       h("p", { class: "muted" }, h("a", { class: "mono", href: tasks(`${word("task", group.func_name)} ${query(group)}`), title: group.func_name }, short(group.func_name)),
         ", first ", time(group.first_at), ", last ", time(group.last_at))),
-    h("div", { class: "group-trend" }, bars(trend, `failures an hour, the last ${trend.length} hours: ${trend.join(", ")}`), h("span", { class: "muted" }, `${trend.length} h`)),
+    h("div", { class: "group-trend" }, bars(trend, `failures in each of ${trend.length} parts of the last ${hours} hours: ${trend.join(", ")}`), h("span", { class: "muted" }, hours > 48 ? `${hours / 24} d` : `${hours} h`)),
     h("a", { class: "group-count plain", href: tasks(query(group)) }, h("b", {}, count(group.count)), h("span", { class: "muted" }, group.count === 1 ? "task" : "tasks")),
     h("p", { class: "buttons" }, h("a", { class: "button", href: task(group.sample_task_id) }, "One of them"),
       bulkButton("Retry all", "retry", query(group), after), bulkButton("Discard all", "discard", query(group), after, "ghost")));

@@ -74,9 +74,9 @@ export function whyLine(it) {
   const n = waitingIn(it);
   if (it.refusing) return [h("b", {}, "Takes no work"), `: ${it.refusing}`];
   if (it.brakes.length) return [h("b", {}, it.brakes.join(" and ").replace(/^./, (c) => c.toUpperCase())), n ? `: ${plural(n, "task")} ${verb(n)}.` : ": nothing waits."];
-  if (!n) return ["Nothing waits."];
+  if (!n && !it.blocked && !it.parked) return ["Nothing waits."];
   const said = [];
-  if (it.running >= it.limit) {
+  if (n && it.running >= it.limit) {
     said.push(h("b", {}, `${count(n)} ${verb(n)} for ${PLACES[it.kind] ?? "a slot"}`));
     said.push(it.throughput > 0 ? `: at ${rate(it.throughput)} the last of them starts in about ${span(n / it.throughput)}.` : ": none has ended in the last minute.");
   } else if (n > it.blocked + it.parked) said.push(h("b", {}, `${count(n)} ${verb(n)}`), ` while ${plural(it.limit - it.running, "slot is", "slots are")} free; `, h("a", { href: tasks(`lane:${it.name} status:pending`) }, n === 1 ? "it says why" : "each says why"), ".");

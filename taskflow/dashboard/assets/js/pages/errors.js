@@ -45,7 +45,7 @@ export class ErrorsPage extends Page {
     if (this.order.value === "count") groups.sort((a, b) => b.count - a.count);
     redraw(this.said, [groups.length, total(groups), this.hours.value, found === null], () => (found === null ? ["This app does not group errors. ", h("a", { href: link("tasks", { query: "status:failed" }) }, "Tasks that failed")]
       : groups.length ? [`${total(groups)} failed in the last ${HOURS[this.hours.value]}, in ${plural(groups.length, "group")}.`] : [`Nothing has failed for good in the last ${HOURS[this.hours.value]}.`]));
-    keyed(this.groups, groups, (group) => group.fingerprint, () => h("div", {}), (node, group) => redraw(node, group, () => groupCard(group, () => this.refresh())));
+    keyed(this.groups, groups, (group) => group.fingerprint, () => h("div", {}), (node, group) => redraw(node, [group, Number(this.hours.value)], ([one, hours]) => groupCard(one, hours, () => this.refresh())));
     put(this.empty, "");
   }
 }

@@ -86,7 +86,10 @@ export class TasksPage extends Page {
     if (before) {
       this.#show([]);
       requestAnimationFrame(() => scrollTo(0, before.y));
-    } else if (!back) scrollTo(0, 0);
+    } else {
+      this.#show([]); // nothing of another query stands under this one
+      if (!back) scrollTo(0, 0);
+    }
     this.#acts();
     this.refresh();
   }
